@@ -1,0 +1,3 @@
+module github.com/netpilot/netpilot
+
+go 1.26

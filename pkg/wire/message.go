@@ -1,0 +1,164 @@
+package wire
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/netpilot/netpilot/pkg/usage"
+)
+
+// CallID numbers the calls of one caller on one link, from 1.
+type CallID uint64
+
+// Message is one frame: a call (ID and Method), a notification (Method
+// alone), or a reply (ID with Result or Error).
+type Message struct {
+	ID      CallID // 0: none
+	Method  string
+	Params  json.RawMessage
+	Timeout time.Duration // of a call: how long its caller waits
+	Result  json.RawMessage
+	Error   *usage.Error
+}
+
+type envelope struct {
+	Version   string          `json:"jsonrpc"`
+	ID        *CallID         `json:"id"`
+	Method    string          `json:"method"`
+	Params    json.RawMessage `json:"params"`
+	TimeoutMS int64           `json:"timeout_ms"`
+	Result    json.RawMessage `json:"result"`
+	Error     *errorObject    `json:"error"`
+}
+
+type errorObject struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+	Data    struct {
+		Kind         string `json:"kind"`
+		RetryAfterMS int64  `json:"retry_after_ms"`
+	} `json:"data"`
+}
+
+// maxTimeout bounds a call's timeout, so that a hostile number cannot
+// overflow a duration.
+const maxTimeout = 10 * time.Minute
+
+// Decode reads one frame. Unknown members are ignored; an error is of kind
+// Invalid and says what rule of PROTOCOL.md section 4 the frame breaks.
+func Decode(frame []byte) (Message, error) {
+	var e envelope
+	if err := json.Unmarshal(frame, &e); err != nil {
+		return Message{}, usage.Errorf(usage.Invalid, "frame is not JSON-RPC: %w", err)
+	}
+	m := Message{Method: e.Method, Params: e.Params, Result: e.Result}
+	if e.ID != nil {
+		m.ID = *e.ID
+	}
+	if e.TimeoutMS > 0 {
+		m.Timeout = min(time.Duration(min(e.TimeoutMS, maxTimeout.Milliseconds()))*time.Millisecond, maxTimeout)
+	}
+	if e.Error != nil {
+		m.Error = &usage.Error{
+			Kind:       usage.ParseKind(e.Error.Data.Kind),
+			Message:    usage.Clean(e.Error.Message, 1024),
+			RetryAfter: time.Duration(min(max(e.Error.Data.RetryAfterMS, 0), maxTimeout.Milliseconds())) * time.Millisecond,
+		}
+	}
+	switch {
+	case e.Version != "2.0":
+		return m, usage.Errorf(usage.Invalid, `frame has no "jsonrpc":"2.0"`)
+	case e.Method != "" && (e.Result != nil || e.Error != nil):
+		return m, usage.Errorf(usage.Invalid, "frame is a call and a reply at once")
+	case e.Method == "" && e.ID == nil:
+		return m, usage.Errorf(usage.Invalid, "frame has neither method nor id")
+	case e.Method == "" && (e.Result != nil) == (e.Error != nil):
+		return m, usage.Errorf(usage.Invalid, "reply needs exactly one of result and error")
+	}
+	return m, nil
+}
+
+// AppendCall appends a call to dst. The params must be JSON or empty; a
+// timeout of 0 is left out.
+func AppendCall(dst []byte, id CallID, method string, params json.RawMessage, timeout time.Duration) []byte {
+	dst = append(dst, `{"jsonrpc":"2.0"`...)
+	if id != 0 {
+		dst = append(dst, `,"id":`...)
+		dst = strconv.AppendUint(dst, uint64(id), 10)
+	}
+	dst = append(dst, `,"method":`...)
+	dst = AppendString(dst, method)
+	if len(params) > 0 {
+		dst = append(dst, `,"params":`...)
+		dst = append(dst, params...)
+	}
+	if timeout > 0 {
+		dst = append(dst, `,"timeout_ms":`...)
+		dst = strconv.AppendInt(dst, timeout.Milliseconds(), 10)
+	}
+	return append(dst, '}')
+}
+
+// AppendNotify appends a call nobody answers.
+func AppendNotify(dst []byte, method string, params json.RawMessage) []byte {
+	return AppendCall(dst, 0, method, params, 0)
+}
+
+// AppendResult appends the reply to call id; the result must be JSON.
+func AppendResult(dst []byte, id CallID, result json.RawMessage) []byte {
+	dst = append(dst, `{"jsonrpc":"2.0","id":`...)
+	dst = strconv.AppendUint(dst, uint64(id), 10)
+	dst = append(dst, `,"result":`...)
+	dst = append(dst, result...)
+	return append(dst, '}')
+}
+
+// AppendError appends the reply that call id failed. An internal error's
+// message stays at home: the peer reads only the word.
+func AppendError(dst []byte, id CallID, err *usage.Error) []byte {
+	message := err.Message
+	if err.Kind == usage.Internal {
+		message = usage.Internal.String()
+	}
+	dst = append(dst, `{"jsonrpc":"2.0","id":`...)
+	dst = strconv.AppendUint(dst, uint64(id), 10)
+	dst = append(dst, `,"error":{"code":`...)
+	dst = strconv.AppendInt(dst, int64(code(err.Kind)), 10)
+	dst = append(dst, `,"message":`...)
+	dst = AppendString(dst, message)
+	dst = append(dst, `,"data":{"kind":`...)
+	dst = AppendString(dst, err.Kind.String())
+	if err.RetryAfter > 0 {
+		dst = append(dst, `,"retry_after_ms":`...)
+		dst = strconv.AppendInt(dst, err.RetryAfter.Milliseconds(), 10)
+	}
+	return append(dst, "}}}"...)
+}
+
+// code is the JSON-RPC number of a kind: the reserved ones where the
+// specification (section 5.1) has them, our own from 1000 up.
+func code(k usage.Kind) int {
+	switch k {
+	case usage.Invalid:
+		return -32602
+	case usage.Internal:
+		return -32603
+	}
+	return 1000 + int(k)
+}
+
+// AppendString appends s as a JSON string (RFC 8259 section 7); bytes that
+// are not UTF-8 become U+FFFD. It also escapes <, > and & and the two line
+// separators of JavaScript, so that a page may embed the text.
+func AppendString(dst []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, _ := json.Marshal(s) // a string always marshals
+			return append(dst, quoted...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}
