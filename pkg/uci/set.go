@@ -1,0 +1,136 @@
+package uci
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/netpilot/netpilot/pkg/atomicfile"
+)
+
+// Edit is one option to set.
+type Edit struct {
+	Type    string // of the section, for the case that it must be made
+	Section string // its name
+	Option  string
+	Value   string
+}
+
+// Set changes the file at path by e and leaves every other byte and the
+// file's mode as they are. The file must exist; a power cut leaves the old or
+// the new text.
+func Set(path string, e Edit) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err // names the path
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	text := make([]byte, min(info.Size(), MaxFile+1))
+	if _, err := f.ReadAt(text, 0); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	text, err = SetText(text, path, e)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, text, info.Mode().Perm())
+}
+
+// SetText is Set on the text of the file called name. It replaces the value
+// where the option stands, adds the option at the end of its section, or adds
+// the section at the end of the text.
+func SetText(text []byte, name string, e Edit) ([]byte, error) {
+	f, err := parse(text, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.check(); err != nil {
+		return nil, fmt.Errorf("set in %s: %w", name, err)
+	}
+	out, err := f.edit(text, e)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := parse(out, name); err != nil { // it may have grown over a limit
+		return nil, fmt.Errorf("set %s: %w", e.Option, err)
+	}
+	return out, nil
+}
+
+func (f *File) edit(text []byte, e Edit) ([]byte, error) {
+	s := f.Section(e.Type, e.Section)
+	o := s.Option(e.Option)
+	line := "\toption " + e.Option + " " + quote(e.Value)
+	switch {
+	case s == nil:
+		return splice(text, f.end, f.end, lineBreak(text, f.end)+"\nconfig "+e.Type+" "+quote(e.Section)+"\n"+line+"\n"), nil
+	case o == nil:
+		at := afterLine(text, s.end)
+		if at < 0 { // another statement follows on the same line
+			return splice(text, s.end, s.end, "\n"+line), nil
+		}
+		return splice(text, at, at, lineBreak(text, at)+line+"\n"), nil
+	case o.IsList:
+		return nil, &Error{f.Name, o.Line, fmt.Sprintf("%s is a list, not an option", e.Option)}
+	case o.valueAt == o.end: // `option NAME` and nothing more
+		return splice(text, o.end, o.end, " "+quote(e.Value)), nil
+	}
+	return splice(text, o.valueAt, o.end, quote(e.Value)), nil
+}
+
+func (e Edit) check() error {
+	switch {
+	case !isIdentifier(e.Type, "-"):
+		return fmt.Errorf("%q is no section type", e.Type)
+	case !isIdentifier(e.Section, ""):
+		return fmt.Errorf("%q is no section name", e.Section)
+	case !isIdentifier(e.Option, ""):
+		return fmt.Errorf("%q is no option name", e.Option)
+	case len(e.Value) > MaxLine/8: // quoting can make five bytes of one
+		return fmt.Errorf("value of %s is over %d bytes", e.Option, MaxLine/8)
+	case strings.IndexByte(e.Value, 0) >= 0:
+		return fmt.Errorf("value of %s has a zero byte", e.Option)
+	}
+	return nil
+}
+
+// quote writes a value as libuci does (uci_escape): in single quotes, a
+// single quote outside of them.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+func splice(text []byte, from, to int, insert string) []byte {
+	out := make([]byte, 0, len(text)+len(insert))
+	out = append(out, text[:from]...)
+	out = append(out, insert...)
+	return append(out, text[to:]...)
+}
+
+// afterLine is where the line after position i begins, the text's end if that
+// was the last one, and -1 if more than blanks and a comment follows i on its
+// line.
+func afterLine(text []byte, i int) int {
+	comment := false
+	for ; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\n':
+			return i + 1
+		case c == '#':
+			comment = true
+		case !comment && !isSpace(c):
+			return -1
+		}
+	}
+	return i
+}
+
+// lineBreak is what an insertion at position i needs to begin a line.
+func lineBreak(text []byte, i int) string {
+	if i == 0 || text[i-1] == '\n' {
+		return ""
+	}
+	return "\n"
+}
