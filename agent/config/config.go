@@ -1,0 +1,193 @@
+// Package config is what the router's files say about the agent: its own UCI
+// options, those of nlbwmon, the facts of the router and the identity it got
+// at enrolment. Every path is below a root, "/" but for tests.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"unicode"
+
+	"github.com/netpilot/netpilot/pkg/uci"
+	"github.com/netpilot/netpilot/pkg/usage"
+)
+
+// Path is the agent's configuration below the root.
+const Path = "/etc/config/netpilot"
+
+// SectionType and SectionName are those of the one section of that file.
+const (
+	SectionType = "agent"
+	SectionName = "agent"
+)
+
+// Access is what the relay may ask for: the owner's word.
+type Access string
+
+// The values of option remote_access.
+const (
+	AccessOff  Access = "off"  // the link is up, every call is refused
+	AccessRead Access = "read" // only calls that change nothing
+	AccessFull Access = "full"
+)
+
+// Config is the checked content of /etc/config/netpilot. Paths in it are not
+// yet below the root.
+type Config struct {
+	Enabled       bool       // the service starts at boot
+	RemoteAccess  Access     // what the relay may ask for
+	CAFile        string     // PEM file of a private CA, "" for the system's alone
+	LogLevel      slog.Level // what is logged
+	NlbwmonSocket string
+	Snapshot      string // nlbwmon's live database
+	Protocols     string // protocol names, "" for the file nlbwmon itself reads
+}
+
+// Default is the configuration of a router without a configuration file.
+func Default() Config {
+	return Config{
+		RemoteAccess:  AccessFull,
+		LogLevel:      slog.LevelInfo,
+		NlbwmonSocket: "/var/run/nlbwmon.sock",
+		Snapshot:      "/tmp/0.db",
+	}
+}
+
+// Warning is something in the configuration that the agent does not use. It
+// is no error: after a downgrade the options of the newer version are still
+// there.
+type Warning struct {
+	File string
+	Line int
+	What string
+}
+
+// String reads "FILE:LINE: what".
+func (w Warning) String() string { return fmt.Sprintf("%s:%d: %s", w.File, w.Line, w.What) }
+
+// option is one option of the section: how its text gets into a Config.
+type option struct {
+	name    string
+	accepts string // what is taken, for the error
+	set     func(c *Config, value string) bool
+}
+
+// options lists every option there is; the sample file documents the same.
+func options() []option {
+	return []option{
+		{"enabled", "0 or 1", func(c *Config, v string) (ok bool) {
+			c.Enabled, ok = uci.ParseBool(v)
+			return ok
+		}},
+		{"remote_access", "off, read or full", func(c *Config, v string) bool {
+			c.RemoteAccess = Access(v)
+			return v == string(AccessOff) || v == string(AccessRead) || v == string(AccessFull)
+		}},
+		{"ca_file", "an absolute path", func(c *Config, v string) bool {
+			c.CAFile = v
+			return isPath(v)
+		}},
+		{"log_level", "debug, info, warn or error", func(c *Config, v string) (ok bool) {
+			c.LogLevel, ok = parseLevel(v)
+			return ok
+		}},
+		{"nlbwmon_socket", "an absolute path", func(c *Config, v string) bool {
+			c.NlbwmonSocket = v
+			return isPath(v)
+		}},
+		{"snapshot", "an absolute path", func(c *Config, v string) bool {
+			c.Snapshot = v
+			return isPath(v)
+		}},
+		{"protocols", "an absolute path", func(c *Config, v string) bool {
+			c.Protocols = v
+			return isPath(v)
+		}},
+	}
+}
+
+// Load reads ROOT/etc/config/netpilot. Without the file all is default. A
+// value that makes no sense is an error that names file, line, option and what
+// is accepted; a section or option that is not known is only a Warning.
+func Load(root string) (Config, []Warning, error) {
+	c := Default()
+	file, err := uci.Load(filepath.Join(root, Path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil, nil
+	}
+	if err != nil {
+		return c, nil, err
+	}
+	var warnings []Warning
+	warn := func(line int, format string, args ...any) {
+		warnings = append(warnings, Warning{file.Name, line, fmt.Sprintf(format, args...)})
+	}
+	known := options()
+	for _, s := range file.Sections {
+		if s.Type != SectionType || s.Name != SectionName {
+			warn(s.Line, "section %s %q is not used; this version reads only config %s '%s'",
+				s.Type, s.Name, SectionType, SectionName)
+			continue
+		}
+		for _, o := range s.Options {
+			k := find(known, o.Name)
+			if k == nil {
+				warn(o.Line, "option %s is unknown to this version", o.Name)
+				continue
+			}
+			if o.IsList {
+				return c, warnings, &uci.Error{File: file.Name, Line: o.Line,
+					Msg: fmt.Sprintf("%s is a list; it takes one option of %s", o.Name, k.accepts)}
+			}
+			// To UCI an empty value is no value.
+			if v := o.Values[0]; v != "" && !k.set(&c, v) {
+				return c, warnings, &uci.Error{File: file.Name, Line: o.Line,
+					Msg: fmt.Sprintf("option %s is %q; it takes %s", o.Name, usage.Clean(v, 80), k.accepts)}
+			}
+		}
+	}
+	return c, warnings, nil
+}
+
+// Enable writes option enabled into ROOT/etc/config/netpilot, which must
+// exist, and keeps the rest of the file.
+func Enable(root string, enabled bool) error {
+	value := "0"
+	if enabled {
+		value = "1"
+	}
+	return uci.Set(filepath.Join(root, Path), uci.Edit{
+		Type: SectionType, Section: SectionName, Option: "enabled", Value: value,
+	})
+}
+
+func find(options []option, name string) *option {
+	for i := range options {
+		if options[i].name == name {
+			return &options[i]
+		}
+	}
+	return nil
+}
+
+func parseLevel(s string) (slog.Level, bool) {
+	switch s {
+	case "debug":
+		return slog.LevelDebug, true
+	case "info":
+		return slog.LevelInfo, true
+	case "warn":
+		return slog.LevelWarn, true
+	case "error":
+		return slog.LevelError, true
+	}
+	return slog.LevelInfo, false
+}
+
+func isPath(s string) bool {
+	return strings.HasPrefix(s, "/") && strings.IndexFunc(s, unicode.IsControl) < 0
+}
