@@ -1,0 +1,118 @@
+package sqlite
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/netpilot/netpilot/relay/store"
+	"github.com/netpilot/netpilot/relay/store/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func mustOpen(t *testing.T, path string) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	return db
+}
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) (store.Store, func() store.Store) {
+		path := filepath.Join(t.TempDir(), "a dir with %41?&.db")
+		return mustOpen(t, path), func() store.Store { return mustOpen(t, path) }
+	})
+}
+
+func TestFilesArePrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "relay.db")
+	db := mustOpen(t, path)
+	defer db.Close()
+	if err := db.AllOffline(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{path, path + "-wal", path + "-shm"} {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != 0o600 {
+			t.Errorf("%s: got mode %o, want 600", filepath.Base(name), got)
+		}
+	}
+}
+
+// Two programs on one file, as the relay and an operator's command.
+func TestTwoHandles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "relay.db")
+	one := mustOpen(t, path)
+	defer one.Close()
+	two := mustOpen(t, path)
+	defer two.Close()
+	now := time.UnixMilli(1_795_000_000_000)
+	_, hash := store.NewSecret(store.KeyPrefix)
+	if err := one.CreateKey(t.Context(), store.Key{ID: "1", Name: "k", CreatedAt: now}, hash); err != nil {
+		t.Fatal(err)
+	}
+	if k, err := two.KeyByHash(t.Context(), hash); err != nil || k.Name != "k" {
+		t.Errorf("the other handle: got %+v, %v", k, err)
+	}
+}
+
+func TestRefuseNewer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "relay.db")
+	db := mustOpen(t, path)
+	if _, err := db.write.Exec("PRAGMA user_version = 9999"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), path)
+	if err == nil || !strings.Contains(err.Error(), "update netpilot-relay") {
+		t.Errorf("got %v, want advice to update netpilot-relay", err)
+	}
+}
+
+func TestNoDatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "relay.db")
+	if err := os.WriteFile(path, []byte(strings.Repeat("no database ", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v, want an error that names %s", err, path)
+	}
+}
+
+func TestCheckFindsDamage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "relay.db")
+	db := mustOpen(t, path)
+	if _, err := db.write.Exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 4096; i < len(content); i++ { // all pages after the schema
+		content[i] ^= 0x5a
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db = mustOpen(t, path)
+	defer db.Close()
+	if err := db.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("got %v, want the damage", err)
+	}
+}
