@@ -1,0 +1,149 @@
+package nlbwmon
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/netpilot/netpilot/pkg/usage"
+)
+
+// snapshotTries bounds the attempts: nlbwmon writes 10,000 rows in about a
+// millisecond every 30 s, so a second failure is already unlikely.
+const snapshotTries = 4
+
+// snapshotPause is the time between the two passes. It lets a daemon that was
+// interrupted in the middle of writing go on, which makes the passes differ.
+const snapshotPause = 10 * time.Millisecond
+
+// Snapshot is what ReadSnapshot knows besides the rows.
+type Snapshot struct {
+	Header  Header    // its Period is 0
+	ModTime time.Time // when nlbwmon wrote it, by the router's clock
+}
+
+// ReadSnapshot reads the live table that nlbwmon keeps at /tmp/0.db (-r, every
+// 30 s by default). nlbwmon rewrites it in place, so a read may see half of
+// the old and half of the new: the size must be the one the header tells, and
+// a second pass must find the same bytes. Otherwise the attempt is repeated.
+//
+// begin is called before the rows of each attempt, so that the caller drops
+// those of a torn one; rows is backed by the file's size. visit is called
+// once per row with a record it must not keep. Rows count only once
+// ReadSnapshot returns no error. begin may be nil.
+//
+// It returns ErrTorn if no attempt succeeded, an error wrapping fs.ErrNotExist
+// if there is no snapshot, and a *DataError if the file is no database.
+func ReadSnapshot(path string, order AddrOrder, begin func(h Header, rows int), visit func(*usage.Record)) (Snapshot, error) {
+	s := snapshotReader{
+		open: func() (snapshotFile, error) {
+			f, _, err := openRegular(path)
+			return f, err
+		},
+		pause: func() { time.Sleep(snapshotPause) },
+		order: order, begin: begin, visit: visit,
+	}
+	snap, err := s.read()
+	var ue *usage.Error
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return snap, usage.Errorf(usage.Unavailable, "no nlbwmon snapshot at %s; try: service nlbwmon status: %w", path, err)
+	case errors.As(err, &ue), err == nil:
+		return snap, err
+	}
+	return snap, usage.Errorf(usage.Unavailable, "read nlbwmon snapshot %s: %w", path, err)
+}
+
+// snapshotFile is the part of *os.File that is needed.
+type snapshotFile interface {
+	io.ReadSeekCloser
+	Stat() (fs.FileInfo, error)
+}
+
+type snapshotReader struct {
+	open  func() (snapshotFile, error)
+	pause func() // between the passes
+	order AddrOrder
+	begin func(Header, int)
+	visit func(*usage.Record)
+}
+
+func (s *snapshotReader) read() (Snapshot, error) {
+	var err error
+	for range snapshotTries {
+		var snap Snapshot
+		if snap, err = s.attempt(); err == nil {
+			return snap, nil
+		}
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			return Snapshot{}, err
+		}
+	}
+	if errors.Is(err, ErrMagic) || errors.Is(err, ErrInterval) {
+		return Snapshot{}, err // not torn: something else lies there
+	}
+	return Snapshot{}, fmt.Errorf("%w, %d times; try again: %w", ErrTorn, snapshotTries, err)
+}
+
+func (s *snapshotReader) attempt() (Snapshot, error) {
+	f, err := s.open()
+	if err != nil {
+		return Snapshot{}, err
+	}
+	defer f.Close()
+	before, err := f.Stat()
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("stat nlbwmon snapshot: %w", err)
+	}
+	var first, second maphash.Hash
+	second.SetSeed(first.Seed())
+
+	h, err := s.rows(io.TeeReader(io.LimitReader(f, before.Size()), &first), before.Size())
+	if err != nil {
+		return Snapshot{}, err
+	}
+	s.pause()
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return Snapshot{}, fmt.Errorf("rewind nlbwmon snapshot: %w", err)
+	}
+	if _, err := io.Copy(&second, io.LimitReader(f, before.Size())); err != nil {
+		return Snapshot{}, fmt.Errorf("read nlbwmon snapshot again: %w", err)
+	}
+	after, err := f.Stat()
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("stat nlbwmon snapshot: %w", err)
+	}
+	if first.Sum64() != second.Sum64() || after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime()) {
+		return Snapshot{}, errors.New("two reads differ")
+	}
+	return Snapshot{Header: h, ModTime: after.ModTime()}, nil
+}
+
+// rows is the first pass. r ends at the file's size.
+func (s *snapshotReader) rows(r io.Reader, size int64) (Header, error) {
+	dec, err := NewDecoder(r, s.order)
+	if err != nil {
+		return Header{}, err
+	}
+	h := dec.Header()
+	if h.Size() != size {
+		return h, fmt.Errorf("%d bytes, but %d records make %d", size, h.Entries, h.Size())
+	}
+	if s.begin != nil {
+		s.begin(h, int(h.Entries)) // fits: the file is larger
+	}
+	var rec usage.Record
+	for {
+		switch err := dec.Next(&rec); err {
+		case nil:
+			s.visit(&rec)
+		case io.EOF:
+			return h, nil
+		default:
+			return h, err
+		}
+	}
+}
