@@ -1,0 +1,150 @@
+// Package gateway is the relay's door for routers: it enrols them, accepts
+// their WebSocket links and attaches these to the hub. PROTOCOL.md of package
+// wire is the contract.
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/pkg/wire"
+	"github.com/netpilot/netpilot/relay/hub"
+	"github.com/netpilot/netpilot/relay/store"
+)
+
+// maxConns bounds the WebSockets of one router, those before hello included: a
+// new link may overlap an old one, but a stolen secret cannot fill the relay.
+const maxConns = 4
+
+// Store is what the gateway keeps and looks up; see store.Store.
+type Store interface {
+	Redeem(ctx context.Context, token store.Hash, r store.Router, secret store.Hash, now time.Time) error
+	RouterBySecret(ctx context.Context, secret store.Hash) (store.Router, error)
+	Changes(ctx context.Context, since int64) ([]store.Change, error)
+	Saw(ctx context.Context, sightings []store.Sighting) error
+	AllOffline(ctx context.Context) error
+}
+
+// Hub is where links are attached; see hub.Local.
+type Hub interface {
+	Attach(id usage.RouterID, hello wire.Hello, conn hub.Conn, now time.Time) *hub.Link
+	Detach(l *hub.Link)
+	Online(id usage.RouterID) (hub.Presence, bool)
+}
+
+// Gateway serves routers. Make one with New, run its Run for as long as it
+// serves, and end its links with Drain.
+type Gateway struct {
+	store    Store
+	hub      Hub
+	log      *slog.Logger
+	upgrader websocket.Upgrader
+	failures *limiter
+	poke     chan struct{} // wakes Run; of capacity 1
+	links    sync.WaitGroup
+
+	mu       sync.Mutex // guards below
+	draining bool
+	conns    map[usage.RouterID]map[*conn]struct{}
+	noted    map[usage.RouterID]time.Time // routers whose presence changed since it was written down, with the last frame
+}
+
+// New makes a gateway.
+func New(s Store, h Hub, log *slog.Logger) *Gateway {
+	return &Gateway{
+		store: s,
+		hub:   h,
+		log:   log,
+		upgrader: websocket.Upgrader{
+			HandshakeTimeout: wire.WriteWithin,
+			ReadBufferSize:   4 << 10,
+			WriteBufferSize:  4 << 10,
+			WriteBufferPool:  new(sync.Pool), // most links are idle: they share
+			Subprotocols:     []string{wire.Subprotocol},
+			CheckOrigin:      func(*http.Request) bool { return true }, // refused in ServeConnect, with our own answer
+			Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+				refuse(w, status, usage.Errorf(usage.Invalid, "%s", reason.Error()))
+			},
+		},
+		failures: newLimiter(),
+		poke:     make(chan struct{}, 1),
+		conns:    make(map[usage.RouterID]map[*conn]struct{}),
+		noted:    make(map[usage.RouterID]time.Time),
+	}
+}
+
+// Drain refuses new links, closes all there are with 1001, and returns when
+// they have ended. When ctx ends first their connections are cut.
+func (g *Gateway) Drain(ctx context.Context) {
+	for _, c := range g.beginDrain() {
+		c.Close(websocket.CloseGoingAway, "the relay is going away")
+	}
+	stop := context.AfterFunc(ctx, func() {
+		for _, c := range g.beginDrain() {
+			c.ws.Close()
+		}
+	})
+	defer stop()
+	g.links.Wait()
+}
+
+// beginDrain lets no more links in and lists those there are.
+func (g *Gateway) beginDrain() []*conn {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.draining = true
+	var list []*conn
+	for _, conns := range g.conns {
+		for c := range conns {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// room tells whether another WebSocket of the router may open.
+func (g *Gateway) room(id usage.RouterID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.draining && len(g.conns[id]) < maxConns
+}
+
+// add enters c among the connections. It fails when there is no room any more.
+func (g *Gateway) add(c *conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.draining || len(g.conns[c.router]) >= maxConns {
+		return false
+	}
+	if g.conns[c.router] == nil {
+		g.conns[c.router] = make(map[*conn]struct{})
+	}
+	g.conns[c.router][c] = struct{}{}
+	g.links.Add(1)
+	return true
+}
+
+// remove is the end of what add began.
+func (g *Gateway) remove(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.conns[c.router], c)
+	if len(g.conns[c.router]) == 0 {
+		delete(g.conns, c.router)
+	}
+	g.links.Done()
+}
+
+// wake makes Run look around now.
+func (g *Gateway) wake() {
+	select {
+	case g.poke <- struct{}{}:
+	default: // it will anyway
+	}
+}

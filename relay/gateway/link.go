@@ -1,0 +1,163 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/pkg/wire"
+	"github.com/netpilot/netpilot/relay/hub"
+)
+
+// serve lives the whole of one link, from hello to close. The calling
+// goroutine is the reader; it starts the writer and outlives it.
+func (g *Gateway) serve(c *conn) {
+	defer c.ws.Close()
+	if !g.add(c) {
+		c.Close(websocket.CloseGoingAway, "the relay takes no more links of this router now")
+		c.sayClose()
+		c.linger()
+		return
+	}
+	defer g.remove(c)
+	id, hello, err := c.readHello()
+	if err == nil {
+		err = g.recheck(c)
+	}
+	if err != nil {
+		c.failed(err, wire.CloseProtocol, fmt.Sprintf("no hello within %v", wire.HelloWithin))
+		c.sayClose()
+		c.linger()
+		c.log.Info("link refused", "code", c.code, "reason", c.reason)
+		return
+	}
+
+	welcome, _ := json.Marshal(wire.Welcome{ // always marshals
+		ServerTime:  time.Now().UTC(),
+		PingSeconds: int(wire.PingEvery.Seconds()),
+		DeadSeconds: int(wire.DeadAfter.Seconds()),
+		MaxFrame:    wire.MaxFrame,
+	})
+	_ = c.Send(wire.AppendResult(nil, id, welcome)) // first in the queue, before any call; if closed already the writer sees to it
+	began := time.Now()
+	link := g.hub.Attach(c.router, hello, c, began)
+	g.note(c.router, began)
+	c.log.Info("link opened", "name", hello.Name, "model", hello.Model, "agent", hello.AgentVersion)
+
+	writer := make(chan struct{})
+	go func() { // ends when c is closed, which the reader sees to
+		defer close(writer)
+		c.writeLoop()
+		g.hub.Detach(link) // before the goodbye: callers need not wait for it
+		g.note(c.router, link.LastFrame())
+		c.sayClose()
+	}()
+	defer func() { <-writer }()
+	defer c.Close(codeLost, "reader ended") // if it panicked; else it has closed c
+	c.readLoop(link)
+	<-writer
+	c.linger()
+	c.log.Info("link closed", "age", time.Since(began).Round(time.Second), "code", c.code, "reason", c.reason)
+}
+
+// readHello reads the first frame, which must be hello of the router that the
+// secret belongs to.
+func (c *conn) readHello() (wire.CallID, wire.Hello, error) {
+	var hello wire.Hello
+	c.ws.SetReadLimit(wire.MaxHello)
+	_ = c.ws.SetReadDeadline(time.Now().Add(wire.HelloWithin))
+	if c.closed() {
+		_ = c.ws.SetReadDeadline(longAgo())
+	}
+	frame, err := c.readFrame(func() {}) // pieces do not extend the time for hello
+	if err != nil {
+		return 0, hello, err
+	}
+	m, err := wire.Decode(frame)
+	if err != nil {
+		return 0, hello, err
+	}
+	if m.Method != "hello" || m.ID == 0 {
+		return 0, hello, usage.Errorf(usage.Invalid, "the first frame must be call hello")
+	}
+	if err := json.Unmarshal(m.Params, &hello); err != nil {
+		return 0, hello, usage.Errorf(usage.Invalid, "hello: %w", err)
+	}
+	if usage.RouterID(hello.RouterID) != c.router {
+		return 0, hello, usage.Errorf(usage.Invalid, "hello names another router than the secret belongs to")
+	}
+	hello.Name = usage.Clean(hello.Name, usage.MaxName)
+	for _, text := range []*string{&hello.Model, &hello.Release, &hello.Arch, &hello.Timezone, &hello.AgentVersion} {
+		*text = usage.Clean(*text, maxText)
+	}
+	for i, method := range hello.Methods {
+		hello.Methods[i] = usage.Clean(method, usage.MaxName)
+	}
+	return m.ID, hello, nil
+}
+
+// recheck asks again whether the secret is good. What changed before the
+// router was among the connections Run would have missed; what changes from
+// now on it sees.
+func (g *Gateway) recheck(c *conn) error {
+	_, _, err := g.authenticate(context.Background(), c.secret)
+	switch {
+	case err == nil:
+		return nil
+	case err.Kind == usage.Forbidden:
+		c.Close(wire.CloseRevoked, err.Message)
+	case err.Kind == usage.Unauthenticated:
+		c.Close(wire.CloseReplaced, enrolledAgain)
+	default:
+		c.Close(wire.CloseWait, fmt.Sprintf("wait=%d", int(comeBack.Seconds())))
+	}
+	return errors.New("the secret is no longer good") // c is closed: only the fact counts
+}
+
+// readLoop takes frames until the link ends, and leaves c closed.
+func (c *conn) readLoop(link *hub.Link) {
+	arrived := func() {
+		link.Saw(time.Now())
+		c.extend()
+	}
+	c.ws.SetReadLimit(wire.MaxFrame)
+	c.ws.SetPingHandler(func(data string) error {
+		arrived()
+		// RFC 6455 section 5.5.3. A pong that finds no room in time is not
+		// missed: the next ping comes soon, and the writer has its own deadline.
+		_ = c.ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(time.Second))
+		return nil
+	})
+	c.ws.SetPongHandler(func(string) error { arrived(); return nil })
+	c.extend()
+	for {
+		frame, err := c.readFrame(arrived)
+		if err == nil {
+			err = c.take(link, frame)
+		}
+		if err != nil {
+			c.failed(err, codeLost, fmt.Sprintf("nothing arrived for %v", wire.DeadAfter))
+			return
+		}
+	}
+}
+
+// take handles one frame; the error is that it breaks the protocol.
+func (c *conn) take(link *hub.Link, frame []byte) error {
+	m, err := wire.Decode(frame)
+	switch {
+	case err != nil:
+		return err
+	case m.Method == "":
+		link.Reply(m)
+	case m.ID != 0: // this relay offers no methods after hello
+		refusal := usage.Errorf(usage.Invalid, "unknown method %q", usage.Clean(m.Method, usage.MaxName))
+		_ = c.Send(wire.AppendError(nil, m.ID, refusal)) // if the queue is full the link is closed now
+	}
+	return nil
+}
