@@ -111,6 +111,8 @@ func (b *Book) add(h host, source string) *entry {
 	if text := usage.Clean(h.name, usage.MaxName); text != "" && e.name.Text == "" {
 		e.name = Name{text, source}
 	}
+	// A zone would be free text, and says nothing on another machine.
+	h.addr = h.addr.Unmap().WithZone("")
 	if h.addr.IsValid() && len(e.addrs) < maxAddrs && !slices.Contains(e.addrs, h.addr) {
 		e.addrs = append(e.addrs, h.addr)
 	}
@@ -123,6 +125,12 @@ func (b *Book) Lookup(mac usage.MAC) (Name, bool) {
 		return e.name, true
 	}
 	return Name{}, false
+}
+
+// Hostname is the name alone, "" if unknown.
+func (b *Book) Hostname(mac usage.MAC) string {
+	name, _ := b.Lookup(mac)
+	return name.Text
 }
 
 // IPs are the addresses known of a device, those in use first. The caller must

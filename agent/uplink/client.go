@@ -1,0 +1,201 @@
+package uplink
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/netpilot/netpilot/agent/config"
+	"github.com/netpilot/netpilot/pkg/wire"
+)
+
+const (
+	dialWithin   = 20 * time.Second // name, TCP, TLS and HTTP together
+	maxHandshake = 64 << 10         // bytes a relay may send until the link is up: certificates and one HTTP head
+	maxCAFile    = 256 << 10        // the whole of Mozilla's roots has some 220 KiB
+)
+
+// Client is how to reach a relay, for the link and for enrolment.
+type Client struct {
+	CAFile    string    // PEM file of a private CA, trusted besides the system's; "" for none
+	Version   string    // of the agent, for the User-Agent header
+	BuildTime time.Time // no certificate is checked at an earlier time
+	LastGood  time.Time // nor at one before this, which was once proven
+
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // net.Dialer's if nil
+	Now  func() time.Time                                                  // the router's clock; time.Now if nil
+}
+
+func (c Client) withDefaults() Client {
+	if c.Dial == nil {
+		c.Dial = netDial
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// certTime is when certificates are checked: routers boot in the past, and
+// what has once been a fact does not become earlier.
+func (c Client) certTime() time.Time {
+	t := c.Now()
+	for _, floor := range []time.Time{c.BuildTime, c.LastGood} {
+		if t.Before(floor) {
+			t = floor
+		}
+	}
+	return t
+}
+
+// tlsConfig verifies always; there is no way to switch that off.
+func (c Client) tlsConfig(host string) (*tls.Config, error) {
+	cfg := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, Time: c.certTime}
+	if c.CAFile == "" {
+		return cfg, nil // the system's roots
+	}
+	f, err := os.Open(c.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("ca_file: %w; see option ca_file in %s", err, config.Path)
+	}
+	defer f.Close()
+	pem, err := io.ReadAll(io.LimitReader(f, maxCAFile))
+	if err != nil {
+		return nil, fmt.Errorf("ca_file: read %s: %w", c.CAFile, err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil { // a router without ca-bundle can still have a private CA
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("ca_file: %s has no certificate in PEM form; see option ca_file in %s", c.CAFile, config.Path)
+	}
+	cfg.RootCAs = pool
+	return cfg, nil
+}
+
+// connect dials the host of u and does the TLS handshake if its scheme is
+// https. raw is the TCP connection under conn; it closes when ctx ends, until
+// the caller calls release.
+func (c Client) connect(ctx context.Context, u *url.URL) (conn net.Conn, raw *guardedConn, release func() bool, err error) {
+	port := u.Port()
+	if port == "" {
+		port = "80"
+		if u.Scheme == "https" {
+			port = "443"
+		}
+	}
+	var cfg *tls.Config
+	if u.Scheme == "https" {
+		if cfg, err = c.tlsConfig(u.Hostname()); err != nil {
+			return nil, nil, nil, &Failure{Cause: CauseConfig, Message: err.Error(), Err: err}
+		}
+	}
+	tcp, err := c.Dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	raw = &guardedConn{Conn: tcp, left: maxHandshake}
+	// Neither writing the request nor reading the answer looks at ctx.
+	release = context.AfterFunc(ctx, func() { raw.Close() })
+	if cfg == nil {
+		return raw, raw, release, nil
+	}
+	t := tls.Client(raw, cfg)
+	if err := t.HandshakeContext(ctx); err != nil {
+		release()
+		raw.Close()
+		return nil, nil, nil, err
+	}
+	return t, raw, release, nil
+}
+
+// dial makes a WebSocket to the relay. The raw connection below it is for
+// hanging up: closing that never blocks.
+func dial(ctx context.Context, c Client, id config.Identity) (*websocket.Conn, *guardedConn, error) {
+	dialCtx, cancel := context.WithTimeout(ctx, dialWithin)
+	defer cancel()
+	var raw *guardedConn
+	release := func() bool { return true }
+	connect := func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+		conn, raw, release, err = c.connect(ctx, id.Relay)
+		return conn, err
+	}
+	d := websocket.Dialer{
+		NetDialContext:    connect,
+		NetDialTLSContext: connect,
+		Subprotocols:      []string{wire.Subprotocol},
+		ReadBufferSize:    4 << 10,
+		WriteBufferSize:   4 << 10,
+	}
+	target := *id.Relay.JoinPath(wire.ConnectPath)
+	target.Scheme = "ws"
+	if id.Relay.Scheme == "https" {
+		target.Scheme = "wss"
+	}
+	conn, resp, err := d.DialContext(dialCtx, target.String(), http.Header{
+		"Authorization": {"Bearer " + id.Secret.Reveal()},
+		"User-Agent":    {"netpilot-agent/" + c.Version},
+	})
+	alive := release() // before cancel, which would close the connection
+	switch {
+	case errors.Is(err, websocket.ErrBadHandshake):
+		return nil, nil, refused(resp)
+	case err != nil:
+		return nil, nil, c.explain(dialCtx, id.Relay, err)
+	case !alive:
+		conn.Close()
+		return nil, nil, c.explain(dialCtx, id.Relay, context.Cause(dialCtx))
+	case conn.Subprotocol() != wire.Subprotocol:
+		err = protocolFailure("the answer does not speak %s; is it a netpilot relay?", wire.Subprotocol)
+	case resp.Header.Get("Sec-WebSocket-Extensions") != "":
+		// None was asked for (RFC 6455 section 4.1), and gorilla would count
+		// only compressed bytes against its read limit.
+		err = protocolFailure("the relay switched on a WebSocket extension")
+	}
+	if err != nil {
+		raw.Close()
+		return nil, nil, err
+	}
+	raw.left = -1
+	return conn, raw, nil
+}
+
+// guardedConn bounds what is read. Its fields belong to the goroutine that
+// reads: first the one that dials, then the link's reader.
+type guardedConn struct {
+	net.Conn
+	left int           // bytes that may still come; negative: no limit
+	idle time.Duration // silence that ends the connection; 0: only deadlines that others set
+}
+
+var errHandshakeTooLong = errors.New("over 64 KiB before the link was up")
+
+func (c *guardedConn) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, errHandshakeTooLong
+	}
+	if c.left > 0 && len(p) > c.left {
+		p = p[:c.left]
+	}
+	if c.idle > 0 {
+		if err := c.Conn.SetReadDeadline(time.Now().Add(c.idle)); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.Conn.Read(p)
+	if c.left > 0 {
+		c.left -= n
+	}
+	return n, err
+}
