@@ -152,18 +152,11 @@ func (c *Client) exchange(ctx context.Context, request string, read func(io.Read
 		timeout = DefaultTimeout
 	}
 	deadline := time.Now().Add(timeout)
-	if c.LockPath != "" {
-		unlock, err := lock(ctx, c.LockPath, deadline)
-		switch {
-		case errors.Is(err, ErrLocked):
-			return usage.Errorf(usage.Unavailable, "another program is reading nlbwmon (lock %s); try again: %w", c.LockPath, err)
-		case err != nil && ctx.Err() == nil:
-			return usage.Errorf(usage.Unavailable, "cannot take turns at nlbwmon; check the directory of %s: %w", c.LockPath, err)
-		case err != nil:
-			return c.explain(ctx, request, err)
-		}
-		defer unlock()
+	unlock, err := c.lock(ctx, deadline)
+	if err != nil {
+		return err
 	}
+	defer unlock()
 	dialer := net.Dialer{Deadline: deadline}
 	conn, err := dialer.DialContext(ctx, "unix", c.Path)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"io"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/usage"
@@ -15,14 +16,31 @@ import (
 // millisecond every 30 s, so a second failure is already unlikely.
 const snapshotTries = 4
 
-// snapshotPause is the time between the two passes. It lets a daemon that was
-// interrupted in the middle of writing go on, which makes the passes differ.
-const snapshotPause = 10 * time.Millisecond
+// A snapshot whose write began less than snapshotSettled ago may still be in
+// the making: snapshotPause then lies between the two passes, so that a daemon
+// interrupted in the middle goes on and the passes differ. nlbwmon's ftruncate
+// sets the file's time before the first byte changes (database.c).
+const (
+	snapshotSettled = 100 * time.Millisecond
+	snapshotPause   = 10 * time.Millisecond
+)
 
 // Snapshot is what ReadSnapshot knows besides the rows.
 type Snapshot struct {
 	Header  Header    // its Period is 0
 	ModTime time.Time // when nlbwmon wrote it, by the router's clock
+	Order   AddrOrder // how IPv4 addresses are stored
+	Guessed bool      // Order was told by the look of the addresses
+}
+
+// SnapshotTime is when nlbwmon last wrote the snapshot at path, that is, when
+// it last refreshed its counters.
+func SnapshotTime(path string) (time.Time, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
 }
 
 // ReadSnapshot reads the live table that nlbwmon keeps at /tmp/0.db (-r, every
@@ -43,7 +61,11 @@ func ReadSnapshot(path string, order AddrOrder, begin func(h Header, rows int), 
 			f, _, err := openRegular(path)
 			return f, err
 		},
-		pause: func() { time.Sleep(snapshotPause) },
+		pause: func(written time.Time) {
+			if age := time.Since(written); age < snapshotSettled {
+				time.Sleep(snapshotPause)
+			}
+		},
 		order: order, begin: begin, visit: visit,
 	}
 	snap, err := s.read()
@@ -65,7 +87,7 @@ type snapshotFile interface {
 
 type snapshotReader struct {
 	open  func() (snapshotFile, error)
-	pause func() // between the passes
+	pause func(written time.Time) // between the passes
 	order AddrOrder
 	begin func(Header, int)
 	visit func(*usage.Record)
@@ -101,11 +123,11 @@ func (s *snapshotReader) attempt() (Snapshot, error) {
 	var first, second maphash.Hash
 	second.SetSeed(first.Seed())
 
-	h, err := s.rows(io.TeeReader(io.LimitReader(f, before.Size()), &first), before.Size())
+	snap, err := s.rows(io.TeeReader(io.LimitReader(f, before.Size()), &first), before.Size())
 	if err != nil {
 		return Snapshot{}, err
 	}
-	s.pause()
+	s.pause(before.ModTime())
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return Snapshot{}, fmt.Errorf("rewind nlbwmon snapshot: %w", err)
 	}
@@ -119,18 +141,19 @@ func (s *snapshotReader) attempt() (Snapshot, error) {
 	if first.Sum64() != second.Sum64() || after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime()) {
 		return Snapshot{}, errors.New("two reads differ")
 	}
-	return Snapshot{Header: h, ModTime: after.ModTime()}, nil
+	snap.ModTime = after.ModTime()
+	return snap, nil
 }
 
 // rows is the first pass. r ends at the file's size.
-func (s *snapshotReader) rows(r io.Reader, size int64) (Header, error) {
+func (s *snapshotReader) rows(r io.Reader, size int64) (Snapshot, error) {
 	dec, err := NewDecoder(r, s.order)
 	if err != nil {
-		return Header{}, err
+		return Snapshot{}, err
 	}
 	h := dec.Header()
 	if h.Size() != size {
-		return h, fmt.Errorf("%d bytes, but %d records make %d", size, h.Entries, h.Size())
+		return Snapshot{}, fmt.Errorf("%d bytes, but %d records make %d", size, h.Entries, h.Size())
 	}
 	if s.begin != nil {
 		s.begin(h, int(h.Entries)) // fits: the file is larger
@@ -141,9 +164,10 @@ func (s *snapshotReader) rows(r io.Reader, size int64) (Header, error) {
 		case nil:
 			s.visit(&rec)
 		case io.EOF:
-			return h, nil
+			order, guessed := dec.Order()
+			return Snapshot{Header: h, Order: order, Guessed: guessed}, nil
 		default:
-			return h, err
+			return Snapshot{}, err
 		}
 	}
 }
