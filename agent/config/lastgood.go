@@ -1,7 +1,8 @@
 package config
 
 import (
-	"fmt"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,14 +11,14 @@ import (
 	"github.com/netpilot/netpilot/pkg/atomicfile"
 )
 
-// LastGoodPath is where the last good time lies below the root, in RFC 3339.
-const LastGoodPath = "/etc/netpilot/last-good-time"
+// lastGoodPath holds the newest time that the clock and the relay agreed on.
+// It lies on flash and is written at most once a day.
+const lastGoodPath = "/etc/netpilot/last-good-time"
 
-// LoadLastGood reads the time that SaveLastGood stored. A file that is absent
-// or damaged gives the zero time: certificates are then checked at the build
-// date at least.
-func LoadLastGood(root string) time.Time {
-	text, err := readSmall(root, LastGoodPath)
+// LastGood is a time known to have passed, the zero time where none is
+// stored. A file that cannot be read only costs that knowledge.
+func LastGood(root string) time.Time {
+	text, err := readSmall(root, lastGoodPath)
 	if err != nil {
 		return time.Time{}
 	}
@@ -28,11 +29,11 @@ func LoadLastGood(root string) time.Time {
 	return t
 }
 
-// SaveLastGood stores a time that is known to have come. It writes to flash.
+// SaveLastGood stores t.
 func SaveLastGood(root string, t time.Time) error {
-	path := filepath.Join(root, LastGoodPath)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("save last good time: %w", err)
+	path := filepath.Join(root, lastGoodPath)
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
 	return atomicfile.Write(path, []byte(t.UTC().Format(time.RFC3339)+"\n"), 0o600)
 }

@@ -52,3 +52,12 @@ func (r *Record) SetIP(a netip.Addr) {
 	r.Family = FamilyIPv6
 	r.Addr = a.As16()
 }
+
+// Sink takes the records of one reading. Begin comes before the first, drops
+// what an earlier attempt left (a torn file is read again) and may make room
+// for as many rows as are said to come; Add must not keep the pointer and
+// must not wait, since nlbwmon stands still while its reader does.
+type Sink interface {
+	Begin(rows int)
+	Add(*Record)
+}

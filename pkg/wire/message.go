@@ -88,7 +88,7 @@ func AppendCall(dst []byte, id CallID, method string, params json.RawMessage, ti
 		dst = strconv.AppendUint(dst, uint64(id), 10)
 	}
 	dst = append(dst, `,"method":`...)
-	dst = AppendString(dst, method)
+	dst = usage.AppendQuoted(dst, method)
 	if len(params) > 0 {
 		dst = append(dst, `,"params":`...)
 		dst = append(dst, params...)
@@ -126,9 +126,9 @@ func AppendError(dst []byte, id CallID, err *usage.Error) []byte {
 	dst = append(dst, `,"error":{"code":`...)
 	dst = strconv.AppendInt(dst, int64(code(err.Kind)), 10)
 	dst = append(dst, `,"message":`...)
-	dst = AppendString(dst, message)
+	dst = usage.AppendQuoted(dst, message)
 	dst = append(dst, `,"data":{"kind":`...)
-	dst = AppendString(dst, err.Kind.String())
+	dst = usage.AppendQuoted(dst, err.Kind.String())
 	if err.RetryAfter > 0 {
 		dst = append(dst, `,"retry_after_ms":`...)
 		dst = strconv.AppendInt(dst, err.RetryAfter.Milliseconds(), 10)
@@ -146,19 +146,4 @@ func code(k usage.Kind) int {
 		return -32603
 	}
 	return 1000 + int(k)
-}
-
-// AppendString appends s as a JSON string (RFC 8259 section 7); bytes that
-// are not UTF-8 become U+FFFD. It also escapes <, > and & and the two line
-// separators of JavaScript, so that a page may embed the text.
-func AppendString(dst []byte, s string) []byte {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			quoted, _ := json.Marshal(s) // a string always marshals
-			return append(dst, quoted...)
-		}
-	}
-	dst = append(dst, '"')
-	dst = append(dst, s...)
-	return append(dst, '"')
 }

@@ -1,0 +1,66 @@
+# netpilot: everything a person or CI runs. Go and make are all it needs.
+
+GO      ?= go
+BIN     := bin
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+# X.Y.Z from the newest tag vX.Y.Z; before the first tag, 0.0.0 and the commit.
+VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//' | grep . || echo 0.0.0-g$$(git rev-parse --short HEAD 2>/dev/null || echo unknown))
+
+export CGO_ENABLED ?= 0
+export SOURCE_DATE_EPOCH
+
+LDFLAGS      := -s -w -X main.version=$(VERSION)
+AGENT_LDFLAGS := $(LDFLAGS) -X main.built=$(SOURCE_DATE_EPOCH)
+# What keeps the agent small is said in docs/decisions/0003-agent-size.md.
+AGENT_TAGS   := nethttpomithttp2,urfave_cli_no_docs,urfave_cli_no_suggest,netgo,osusergo
+# Inlining stays where our own hot paths are.
+AGENT_GC_ALL := all=-l
+AGENT_GC_OWN := github.com/netpilot/netpilot/...=
+BUILD_FLAGS  := -trimpath -buildvcs=false
+AGENT_FLAGS  := $(BUILD_FLAGS) -tags=$(AGENT_TAGS) -gcflags=$(AGENT_GC_ALL) -gcflags=$(AGENT_GC_OWN) -ldflags="$(AGENT_LDFLAGS)"
+CROSS        := $(GO) run ./scripts/cross --tags '$(AGENT_TAGS)' --gcflags '$(AGENT_GC_ALL)' --gcflags '$(AGENT_GC_OWN)' --ldflags '$(AGENT_LDFLAGS)'
+
+.PHONY: help build test check demo cross size size-check bench fuzz agent relay clean
+.DEFAULT_GOAL := help
+
+help: ## say what each target does
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+build: agent relay ## both binaries into bin/
+
+agent:
+	$(GO) build $(AGENT_FLAGS) -o $(BIN)/netpilot-agent ./agent
+
+relay:
+	$(GO) build $(BUILD_FLAGS) -ldflags="$(LDFLAGS)" -o $(BIN)/netpilot-relay ./relay
+
+test: ## every test; with the race detector where there is a C compiler
+	@if command -v "$${CC:-cc}" >/dev/null 2>&1 && [ "$$($(GO) env GOARCH)" = amd64 -o "$$($(GO) env GOARCH)" = arm64 ]; then \
+		echo "race detector: on"; CGO_ENABLED=1 $(GO) test -race $(TESTFLAGS) ./...; \
+	else \
+		echo "race detector: off, it needs a C compiler on amd64 or arm64"; $(GO) test $(TESTFLAGS) ./...; \
+	fi
+
+check: ## formatting, vet, staticcheck, module files, dependency list, sizes, known vulnerabilities
+	scripts/check.sh
+
+demo: build ## a relay, an agent and a recorded nlbwmon on loopback; ARGS=--once ends by itself
+	@$(GO) run ./scripts/demo --bin $(BIN) $(ARGS)
+
+cross: ## the agent for every router Go can serve, into dist/
+	@$(CROSS) --out dist
+
+size: ## write docs/size.md and docs/agent-deps.txt
+	@$(CROSS) --out dist --report docs/size.md --deps docs/agent-deps.txt
+
+size-check:
+	@$(CROSS) --out '$(TMP)' --only mipsle --report docs/size.md --deps docs/agent-deps.txt --check
+
+bench: ## the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	scripts/fuzz.sh $(FUZZTIME)
+
+clean: ## remove what was built
+	rm -rf $(BIN) dist

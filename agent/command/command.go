@@ -1,0 +1,178 @@
+// Package command is netpilot-agent's command line, one file per verb.
+//
+// Results go to stdout, complaints and progress to stderr. The exit code is 0
+// for done, 1 for failed and 2 for misuse; the nlbw verb alone has stock
+// nlbw's codes.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/netpilot/netpilot/pkg/usage"
+)
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitMisuse = 2
+)
+
+// Build is what the linker knows of this binary.
+type Build struct {
+	Version string // X.Y.Z
+	Time    string // of the commit, in seconds since 1970
+}
+
+// at is the build's time, the zero time where it is not known.
+func (b Build) at() time.Time {
+	seconds, err := strconv.ParseInt(b.Time, 10, 64)
+	if err != nil || seconds <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0)
+}
+
+// program is what every verb works with.
+type program struct {
+	build  Build
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	now    func() time.Time
+}
+
+// Run is the whole program: it returns the exit code. It ends early when ctx
+// does.
+func Run(ctx context.Context, args []string, build Build, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &program{build: build, stdin: stdin, stdout: stdout, stderr: stderr, now: time.Now}
+	err := p.app().RunContext(ctx, args)
+	var exit exitCode
+	var wrong misuse
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &exit):
+		return int(exit)
+	case errors.As(err, &wrong):
+		fmt.Fprintf(stderr, "netpilot-agent: %v\n", err)
+		return exitMisuse
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		return exitFailed
+	}
+	fmt.Fprintf(stderr, "netpilot-agent: %v\n", err)
+	if usage.KindOf(err) == usage.Invalid {
+		return exitMisuse
+	}
+	return exitFailed
+}
+
+// exitCode ends the program with that code and nothing more to say.
+type exitCode int
+
+func (e exitCode) Error() string { return "exit code " + strconv.Itoa(int(e)) }
+
+// misuse is a command line that makes no sense.
+type misuse struct{ error }
+
+func (p *program) app() *cli.App {
+	app := cli.NewApp()
+	app.Name = "netpilot-agent"
+	app.Usage = "what each device on this router's network uses"
+	app.UsageText = "netpilot-agent [--root DIR] COMMAND [OPTIONS]"
+	app.Description = examples(
+		"netpilot-agent dump", "the devices and what they moved in this period",
+		"netpilot-agent status", "is nlbwmon there, how old are the numbers, is the link up",
+		"netpilot-agent nlbw -c json", "what stock nlbw prints",
+	)
+	app.Version = p.build.Version
+	app.HideHelpCommand = true
+	app.EnableBashCompletion = true
+	app.Reader, app.Writer, app.ErrWriter = p.stdin, p.stdout, p.stderr
+	app.ExitErrHandler = func(*cli.Context, error) {} // Run alone makes exit codes
+	app.Flags = []cli.Flag{
+		&cli.StringFlag{Name: "root", Value: "/", Usage: "`DIR` that holds the router's files, /etc, /tmp, /var ..."},
+		&cli.StringFlag{Name: "byte-order", Value: "auto",
+			Usage: "how nlbwmon stored IPv4 addresses: native, little, big, or auto: native with --root /, else told by the addresses"},
+	}
+	app.Commands = []*cli.Command{
+		p.dump(), p.nlbw(), p.status(), p.run(), p.enroll(), p.version(), p.completion(),
+	}
+	app.OnUsageError = onUsageError
+	app.Action = func(c *cli.Context) error {
+		if name := c.Args().First(); name != "" {
+			return misuse{fmt.Errorf("no command %q; see: netpilot-agent --help", usage.Clean(name, 64))}
+		}
+		return cli.ShowAppHelp(c)
+	}
+	for _, c := range app.Commands {
+		c.OnUsageError = onUsageError
+		c.HideHelpCommand = true
+		if !c.SkipFlagParsing && c.ArgsUsage == "" {
+			c.Action = withoutArgs(c.Action)
+		}
+	}
+	return app
+}
+
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	where := "netpilot-agent"
+	if c.Command != nil && c.Command.Name != "" && c.Command.Name != where {
+		where += " " + c.Command.Name
+	}
+	return misuse{fmt.Errorf("%w; see: %s --help", err, where)}
+}
+
+// withoutArgs refuses words behind a verb that takes none.
+func withoutArgs(next cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if c.Args().Present() {
+			return misuse{fmt.Errorf("%s takes no argument %q; see: netpilot-agent %s --help",
+				c.Command.Name, usage.Clean(c.Args().First(), 64), c.Command.Name)}
+		}
+		return next(c)
+	}
+}
+
+// examples lays out pairs of a command line and what it does.
+func examples(pairs ...string) string {
+	width := 0
+	for line := range slices.Chunk(pairs, 2) {
+		width = max(width, len(line[0]))
+	}
+	var b strings.Builder
+	b.WriteString("Examples:")
+	for line := range slices.Chunk(pairs, 2) {
+		fmt.Fprintf(&b, "\n  %-*s  # %s", width, line[0], line[1])
+	}
+	return b.String()
+}
+
+// terminal tells whether w is one.
+func terminal(w any) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// oneOf checks a flag's value against the words it takes.
+func oneOf(flag, value string, words ...string) error {
+	if slices.Contains(words, value) {
+		return nil
+	}
+	return misuse{fmt.Errorf("--%s %q: choose %s", flag, usage.Clean(value, 64), strings.Join(words, ", "))}
+}

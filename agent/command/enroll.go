@@ -1,0 +1,116 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/netpilot/netpilot/agent/config"
+	"github.com/netpilot/netpilot/agent/uplink"
+	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/pkg/wire"
+)
+
+// maxToken bounds what is read as a token, in bytes.
+const maxToken = 1 << 10
+
+func (p *program) enroll() *cli.Command {
+	return &cli.Command{
+		Name:  "enroll",
+		Usage: "exchange a one-time token for this router's own secret",
+		Description: examples(
+			"netpilot-agent enroll --relay https://relay.example", "asks for the token",
+			"netpilot-agent enroll --relay https://relay.example --token-file F", "reads it from a file",
+			"echo $TOKEN | netpilot-agent enroll --relay https://relay.example", "reads it from a pipe",
+		) + "\n\nA token comes from: netpilot-relay enrolment create. It is good for 15 minutes and one router." +
+			"\nA token is never taken from the command line, which every user of the router can see.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "relay", Required: true, Usage: "the relay's `URL`, https://HOST; http:// only on loopback"},
+			&cli.StringFlag{Name: "token-file", Usage: "`FILE` that holds the token"},
+		},
+		Action: p.runEnroll,
+	}
+}
+
+func (p *program) runEnroll(c *cli.Context) error {
+	relay, err := config.ParseRelay(c.String("relay"))
+	if err != nil {
+		return misuse{fmt.Errorf("--relay: %w", err)}
+	}
+	r, err := p.router(c)
+	if err != nil {
+		return err
+	}
+	facts, err := config.ReadRouter(r.root)
+	if err != nil {
+		return err
+	}
+	token, err := p.token(c.String("token-file"))
+	if err != nil {
+		return err
+	}
+	reply, err := uplink.Enrol(c.Context, p.client(r), relay, wire.EnrolRequest{
+		Token: token, RouterID: string(facts.ID), Name: facts.Hostname, Model: facts.Model, AgentVersion: p.build.Version,
+	})
+	if err != nil {
+		return err
+	}
+	if reply.RouterID != string(facts.ID) {
+		return usage.Errorf(usage.Internal, "the relay enrolled router %s and this is %s; report it to the relay's operator",
+			usage.Clean(reply.RouterID, 64), facts.ID)
+	}
+	if err := config.SaveIdentity(r.root, config.Identity{Relay: relay, RouterID: facts.ID, Secret: config.Secret(reply.Secret)}); err != nil {
+		return fmt.Errorf("the relay has enrolled this router but its secret could not be stored; make room and enrol again with a new token: %w", err)
+	}
+	if err := config.Enable(r.root, true); err != nil {
+		return fmt.Errorf("enrolled, but the service could not be enabled in %s: %w", r.path(config.Path), err)
+	}
+	_, err = fmt.Fprintf(p.stdout, "enrolled as router %s at %s\nnext: service netpilot-agent restart, then: netpilot-agent status\n", facts.ID.Short(), relay)
+	return err
+}
+
+// token reads the token from a file, or from stdin, where a person is asked.
+func (p *program) token(file string) (string, error) {
+	in, from := p.stdin, "stdin"
+	if file != "" && file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", fmt.Errorf("read token: %w", err)
+		}
+		defer f.Close()
+		in, from = f, file
+	} else if terminal(p.stdin) {
+		fmt.Fprint(p.stderr, "Token (from: netpilot-relay enrolment create): ")
+		in = &firstLine{Reader: in}
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxToken))
+	if err != nil {
+		return "", fmt.Errorf("read token from %s: %w", from, err)
+	}
+	token := strings.TrimSpace(string(text))
+	switch {
+	case token == "":
+		return "", fmt.Errorf("no token in %s; make one at the relay: netpilot-relay enrolment create", from)
+	case usage.Clean(token, maxToken) != token || strings.ContainsAny(token, " \t"):
+		return "", fmt.Errorf("what stands in %s is no token; make one at the relay: netpilot-relay enrolment create", from)
+	}
+	return token, nil
+}
+
+// firstLine ends after one line: a person at a terminal ends with Enter.
+type firstLine struct {
+	io.Reader
+	done bool
+}
+
+func (l *firstLine) Read(p []byte) (int, error) {
+	if l.done {
+		return 0, io.EOF
+	}
+	n, err := l.Reader.Read(p[:min(len(p), 1)])
+	l.done = n == 1 && p[0] == '\n'
+	return n, err
+}

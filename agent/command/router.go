@@ -1,0 +1,126 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/netpilot/netpilot/agent/config"
+	"github.com/netpilot/netpilot/agent/identity"
+	"github.com/netpilot/netpilot/agent/local"
+	"github.com/netpilot/netpilot/agent/method"
+	"github.com/netpilot/netpilot/agent/source"
+	"github.com/netpilot/netpilot/pkg/nlbwmon"
+	"github.com/netpilot/netpilot/pkg/usage"
+)
+
+// router is everything the verbs know about the router below the root.
+type router struct {
+	root     string
+	config   config.Config
+	warnings []config.Warning
+	agent    *method.Agent
+}
+
+// router reads the configuration and wires the parts that need no daemon.
+func (p *program) router(c *cli.Context) (*router, error) {
+	r := &router{root: filepath.Clean(c.String("root"))}
+	var err error
+	if r.config, r.warnings, err = config.Load(r.root); err != nil {
+		return nil, err
+	}
+	nlbwmonConfig, err := config.ReadNlbwmon(r.root)
+	if err != nil {
+		return nil, err
+	}
+	order, err := r.byteOrder(c.String("byte-order"))
+	if err != nil {
+		return nil, err
+	}
+	// Facts like the zone dress the answers up; a router without them works.
+	facts, _ := config.ReadRouter(r.root)
+	location, err := config.Location(facts.Timezone)
+	if err != nil {
+		location = time.UTC
+	}
+	protocols := r.config.Protocols
+	if protocols == "" {
+		protocols = nlbwmonConfig.ProtocolDatabase
+	}
+	r.agent = &method.Agent{
+		Router: &source.Router{
+			SnapshotPath: r.path(r.config.Snapshot),
+			SocketPath:   r.path(r.config.NlbwmonSocket),
+			LockPath:     r.path(filepath.Join(filepath.Dir(r.config.NlbwmonSocket), "netpilot-nlbwmon.lock")),
+			NlbwPath:     r.path("/usr/sbin/nlbw"),
+			DatabaseDir:  r.path(nlbwmonConfig.DatabaseDirectory),
+			Refresh:      nlbwmonConfig.RefreshInterval,
+			Order:        order,
+			Location:     location,
+			Now:          p.now,
+		},
+		Protocols: r.path(protocols),
+		Limit:     nlbwmonConfig.DatabaseLimit,
+		Names:     func() (usage.Names, error) { return identity.Read(r.root) },
+		Status:    func(ctx context.Context) method.Status { return p.ownStatus(ctx, r, facts) },
+		Now:       p.now,
+	}
+	return r, nil
+}
+
+// path is a path of the router's below the root.
+func (r *router) path(path string) string { return filepath.Join(r.root, path) }
+
+// byteOrder reads flag --byte-order.
+func (r *router) byteOrder(word string) (nlbwmon.AddrOrder, error) {
+	switch word {
+	case "little":
+		return nlbwmon.OrderLittle, nil
+	case "big":
+		return nlbwmon.OrderBig, nil
+	case "native":
+		return nlbwmon.NativeOrder(), nil
+	case "auto":
+		if r.root == "/" {
+			return nlbwmon.NativeOrder(), nil
+		}
+		return nlbwmon.OrderGuess, nil
+	}
+	return 0, oneOf("byte-order", word, "auto", "native", "little", "big")
+}
+
+// ownStatus is what the agent knows of itself where no daemon is asked.
+func (p *program) ownStatus(_ context.Context, r *router, facts config.Router) method.Status {
+	s := method.Status{
+		Version:      p.build.Version,
+		RouterID:     string(facts.ID),
+		Hostname:     facts.Hostname,
+		Timezone:     facts.Timezone,
+		RemoteAccess: string(r.config.RemoteAccess),
+		ClockSane:    p.now().After(p.build.at()),
+		Privileges:   "root",
+		Warnings:     []string{},
+	}
+	if uid := os.Geteuid(); uid != 0 {
+		s.Privileges = strconv.Itoa(uid)
+	}
+	for _, w := range r.warnings {
+		s.Warnings = append(s.Warnings, w.String())
+	}
+	switch id, err := config.LoadIdentity(r.root); {
+	case err == nil:
+		s.Uplink.Enrolled, s.Uplink.Relay = true, id.Relay.String()
+		s.Uplink.Error = local.ErrNoDaemon.Error()
+	case errors.Is(err, config.ErrNotEnrolled):
+		s.Uplink.Error = config.ErrNotEnrolled.Error()
+	default:
+		s.Uplink.Error = fmt.Sprintf("identity: %v", err)
+	}
+	return s
+}

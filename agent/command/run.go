@@ -1,0 +1,186 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/netpilot/netpilot/agent/config"
+	"github.com/netpilot/netpilot/agent/local"
+	"github.com/netpilot/netpilot/agent/method"
+	"github.com/netpilot/netpilot/agent/uplink"
+	"github.com/netpilot/netpilot/pkg/wire"
+)
+
+func (p *program) run() *cli.Command {
+	return &cli.Command{
+		Name:  "run",
+		Usage: "be the daemon: hold the link to the relay and answer its calls",
+		Description: examples(
+			"netpilot-agent run", "as the service does; the log goes to stderr",
+			"netpilot-agent run --log-level debug", "with every call in the log",
+		),
+		Flags:  []cli.Flag{&cli.StringFlag{Name: "log-level", Usage: "`LEVEL`: debug, info, warn or error (default: option log_level)"}},
+		Action: p.runDaemon,
+	}
+}
+
+func (p *program) runDaemon(c *cli.Context) error {
+	r, err := p.router(c)
+	if err != nil {
+		return err
+	}
+	level := r.config.LogLevel
+	if word := c.String("log-level"); word != "" {
+		if err := oneOf("log-level", word, "debug", "info", "warn", "error"); err != nil {
+			return err
+		}
+		if err := level.UnmarshalText([]byte(word)); err != nil {
+			return misuse{err}
+		}
+	}
+	return p.daemon(c.Context, r, logger(p.stderr, level))
+}
+
+// daemon wires the long-lived parts and runs them until ctx ends, which is a
+// normal end, or one of them fails.
+func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error {
+	for _, w := range r.warnings {
+		log.Warn("configuration", "warning", w.String())
+	}
+	facts, err := config.ReadRouter(r.root)
+	if err != nil {
+		return err
+	}
+	started := p.now()
+	table := method.New(r.agent)
+	access := remoteAccess(r.config.RemoteAccess)
+
+	tasks := []func(context.Context) error{func(ctx context.Context) error {
+		return local.Serve(ctx, r.path(local.Path), func(ctx context.Context, name string, params json.RawMessage) (json.RawMessage, error) {
+			return table.Call(ctx, method.AccessOwner, name, params)
+		}, log)
+	}}
+	id, err := config.LoadIdentity(r.root)
+	switch {
+	case errors.Is(err, config.ErrNotEnrolled):
+		log.Warn("no link", "err", err)
+	case err != nil:
+		return err
+	case id.RouterID != facts.ID:
+		return fmt.Errorf("%s is of router %s and this is %s (was the board changed?); enrol it anew: netpilot-agent enroll --relay %s --token-file FILE",
+			r.path(config.IdentityPath), id.RouterID.Short(), facts.ID.Short(), id.Relay)
+	default:
+		up := uplink.New(uplink.Options{
+			Client:   p.client(r),
+			Identity: id,
+			Hello: func() wire.Hello {
+				return wire.Hello{
+					RouterID: string(facts.ID), Name: facts.Hostname, Model: facts.Model, Release: facts.Release,
+					Arch: facts.Arch, Timezone: facts.Timezone, AgentVersion: p.build.Version,
+					Methods: table.Names(access), MaxCalls: wire.MaxCalls, MaxFrame: wire.MaxFrame,
+					Time: p.now(), ClockSane: p.now().After(p.build.at()), StartedAt: started,
+				}
+			},
+			Handle: func(ctx context.Context, name string, params json.RawMessage) (json.RawMessage, error) {
+				began := time.Now()
+				result, err := table.Call(ctx, access, name, params)
+				log.Debug("call", "method", name, "bytes", len(result), "took", time.Since(began), "err", err)
+				return result, err
+			},
+			Log:          log,
+			SaveLastGood: func(t time.Time) error { return config.SaveLastGood(r.root, t) },
+		})
+		own := r.agent.Status
+		r.agent.Status = func(ctx context.Context) method.Status {
+			s := own(ctx)
+			s.Uplink = uplinkStatus(id, up.State())
+			return s
+		}
+		tasks = append(tasks, up.Run)
+	}
+	log.Info("netpilot-agent runs", "version", p.build.Version, "router", facts.ID.Short(), "enrolled", len(tasks) > 1)
+	return together(ctx, tasks)
+}
+
+// client is how this router reaches a relay.
+func (p *program) client(r *router) uplink.Client {
+	ca := r.config.CAFile
+	if ca != "" {
+		ca = r.path(ca)
+	}
+	return uplink.Client{
+		CAFile:    ca,
+		Version:   p.build.Version,
+		BuildTime: p.build.at(),
+		LastGood:  config.LastGood(r.root),
+		Now:       p.now,
+	}
+}
+
+// together runs all tasks until ctx ends or the first fails, and returns when
+// every one has ended, with the first failure.
+func together(ctx context.Context, tasks []func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var running sync.WaitGroup
+	for _, task := range tasks {
+		running.Go(func() {
+			if err := task(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	running.Wait()
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+func remoteAccess(a config.Access) method.Access {
+	switch a {
+	case config.AccessRead:
+		return method.AccessRead
+	case config.AccessFull:
+		return method.AccessWrite
+	}
+	return method.AccessNone
+}
+
+func uplinkStatus(id config.Identity, s uplink.State) method.UplinkStatus {
+	u := method.UplinkStatus{
+		Running: true, Enrolled: true, Relay: id.Relay.String(),
+		Connected: s.Connected, Attempts: s.Attempts,
+	}
+	if !s.Since.IsZero() {
+		u.Since = &s.Since
+	}
+	if !s.Connected {
+		u.Error = s.LastError
+		if !s.NextDial.IsZero() {
+			u.NextDial = &s.NextDial
+		}
+	}
+	return u
+}
+
+// logger writes a line an event without the time: logd adds it.
+func logger(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey && len(groups) == 0 && !terminal(w) {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}

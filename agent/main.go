@@ -1,0 +1,26 @@
+// Netpilot-agent runs on an OpenWrt router: it reads what nlbwmon counted,
+// shows it to a technician, and answers a relay over one outbound link.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/netpilot/netpilot/agent/command"
+)
+
+// Set by the linker: the release as X.Y.Z, and the commit's time in seconds
+// since 1970.
+var (
+	version = "0.0.0-dev"
+	built   = "0"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := command.Run(ctx, os.Args, command.Build{Version: version, Time: built}, os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,102 @@
+package method
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/netpilot/netpilot/agent/source"
+	"github.com/netpilot/netpilot/pkg/usage"
+)
+
+// Status is the agent's view of itself and of nlbwmon.
+type Status struct {
+	Timestamp    time.Time     `json:"timestamp"`
+	Version      string        `json:"version"`
+	RouterID     string        `json:"router_id"`
+	Hostname     string        `json:"hostname"`
+	Timezone     string        `json:"timezone"`
+	Privileges   string        `json:"privileges"` // "root", or the user number it runs as
+	RemoteAccess string        `json:"remote_access"`
+	ClockSane    bool          `json:"clock_sane"` // later than the agent's build
+	Warnings     []string      `json:"warnings"`   // of the configuration
+	Nlbwmon      NlbwmonStatus `json:"nlbwmon"`
+	Uplink       UplinkStatus  `json:"uplink"`
+}
+
+// NlbwmonStatus is what reading nlbwmon came to.
+type NlbwmonStatus struct {
+	OK             bool            `json:"ok"`
+	Error          string          `json:"error,omitempty"` // why nothing could be read, with the next step
+	Source         string          `json:"source,omitempty"`
+	Tried          []SourceFailure `json:"tried"` // better sources that failed, and why
+	Period         string          `json:"period,omitempty"`
+	Interval       string          `json:"interval,omitempty"` // as nlbwmon's -I
+	Rows           int             `json:"rows"`
+	Limit          int             `json:"limit"` // nlbwmon's database_limit; 0: none
+	Full           bool            `json:"full"`  // rows reached the limit: old rows are being overwritten
+	AsOf           *time.Time      `json:"as_of"`
+	AgeSeconds     *float64        `json:"age_seconds"`
+	RefreshSeconds float64         `json:"refresh_seconds"`
+}
+
+// SourceFailure is a source that could not serve.
+type SourceFailure struct {
+	Source string `json:"source"`
+	Error  string `json:"error"`
+}
+
+// UplinkStatus is the state of the link to the relay.
+type UplinkStatus struct {
+	Running   bool       `json:"running"`  // the daemon runs; without it nothing else here is known
+	Enrolled  bool       `json:"enrolled"` // a relay and a secret are stored
+	Relay     string     `json:"relay,omitempty"`
+	Connected bool       `json:"connected"`
+	Since     *time.Time `json:"since,omitempty"` // of the present state
+	Error     string     `json:"error,omitempty"` // why the link is down
+	Attempts  int        `json:"attempts"`        // dials since it was last up
+	NextDial  *time.Time `json:"next_dial,omitempty"`
+}
+
+// discard takes rows to count them.
+type discard struct{}
+
+func (discard) Begin(int)         {}
+func (discard) Add(*usage.Record) {}
+
+// FullStatus reads nlbwmon and reports. Failing to read it is part of the
+// report, never an error.
+func (a *Agent) FullStatus(ctx context.Context) Status {
+	s := a.Status(ctx)
+	s.Timestamp = a.Now()
+	n := NlbwmonStatus{Limit: a.Limit, RefreshSeconds: a.Router.Refresh.Seconds(), Tried: []SourceFailure{}}
+	reading, err := a.Router.Read(ctx, source.Request{}, discard{})
+	for _, t := range reading.Tried {
+		n.Tried = append(n.Tried, SourceFailure{t.Source, t.Err.Error()})
+	}
+	if err != nil {
+		n.Error = err.Error()
+		s.Nlbwmon = n
+		return s
+	}
+	n.OK = true
+	n.Source = reading.Source
+	n.Rows = reading.Rows
+	n.Full = a.Limit > 0 && reading.Rows >= a.Limit
+	if reading.Period != 0 {
+		n.Period = reading.Period.String()
+	}
+	if reading.Interval.Type != 0 {
+		n.Interval = reading.Interval.String()
+	}
+	if !reading.AsOf.IsZero() {
+		age := s.Timestamp.Sub(reading.AsOf).Round(time.Millisecond).Seconds()
+		n.AsOf, n.AgeSeconds = &reading.AsOf, &age
+	}
+	s.Nlbwmon = n
+	return s
+}
+
+func (a *Agent) callStatus(ctx context.Context, _ Access, _ json.RawMessage) (json.RawMessage, error) {
+	return json.Marshal(a.FullStatus(ctx))
+}

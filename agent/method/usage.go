@@ -1,0 +1,221 @@
+package method
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/netpilot/netpilot/agent/source"
+	"github.com/netpilot/netpilot/pkg/nlbwmon"
+	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/pkg/wire"
+)
+
+// Agent is what the methods work on. Its fields are set once.
+type Agent struct {
+	Router    *source.Router
+	Protocols string                       // path of nlbwmon's protocols file
+	Names     func() (usage.Names, error)  // who the devices are now
+	Status    func(context.Context) Status // the part of the status that is not nlbwmon's
+	Limit     int                          // nlbwmon's database_limit, 0 for none
+	Now       func() time.Time
+}
+
+// Query says what usage is asked for.
+type Query struct {
+	Source string
+	Period nlbwmon.Period
+	View   usage.View
+	MAC    *usage.MAC // nil: every device
+	Order  usage.Order
+	Page   usage.Page
+}
+
+// Usage answers a query. The error names every source that failed; an answer
+// with Damage holds the good rows of a file that broke off.
+func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
+	var tally usage.Tally
+	var rows recordList
+	var sink usage.Sink = &tally
+	if q.View == usage.ByRecord {
+		sink = both{&tally, &rows}
+	}
+	if q.MAC != nil {
+		sink = onlyMAC{sink, *q.MAC}
+	}
+	reading, err := a.Router.Read(ctx, source.Request{Source: q.Source, Period: q.Period}, sink)
+	if err != nil {
+		return nil, err
+	}
+	answer := &usage.Answer{
+		Timestamp: a.Now(),
+		Source:    reading.Source,
+		AsOf:      reading.AsOf,
+		View:      q.View,
+		Page:      q.Page,
+		Total:     tally.Total(),
+	}
+	if reading.Period != 0 {
+		answer.Period = reading.Period.String()
+	}
+	if reading.Guessed || reading.Order != nlbwmon.OrderGuess && reading.Order != nlbwmon.NativeOrder() {
+		answer.AddressOrder = reading.Order.String()
+		if reading.Guessed {
+			answer.AddressOrder += " (guessed)"
+		}
+	}
+	if reading.Damage != nil {
+		answer.Damage = reading.Damage.Error()
+	}
+	// Names and protocols only dress the numbers up: without them the
+	// numbers are as true.
+	names, err := a.Names()
+	if err != nil {
+		names = nil
+	}
+	protocols, err := nlbwmon.LoadProtocols(a.Protocols)
+	if err == nil {
+		answer.Known = protocols
+	}
+	switch q.View {
+	case usage.ByDevice:
+		answer.Devices, answer.Unresolved = tally.Devices(q.Order, names)
+	case usage.ByHost:
+		answer.Hosts = tally.Hosts(q.Order, names)
+	case usage.ByService:
+		answer.Services = tally.Services(q.Order, answer.Known)
+	case usage.ByRecord:
+		usage.SortRecords(rows.records, q.Order)
+		answer.Records = rows.records
+	}
+	if q.MAC != nil && tally.Rows() == 0 {
+		return nil, usage.Errorf(usage.NotFound, "no device %s in the period since %s", q.MAC, answer.Period)
+	}
+	if q.MAC != nil && q.View == usage.ByDevice {
+		answer.Services = tally.Services(q.Order, answer.Known)
+	}
+	return answer, nil
+}
+
+// listParams are the params of the list methods.
+type listParams struct {
+	Period string `json:"period"`
+	MAC    string `json:"mac"`
+	Sort   string `json:"sort"`
+	Limit  int    `json:"limit"`
+	Offset int    `json:"offset"`
+}
+
+func (p listParams) query(view usage.View) (Query, error) {
+	q := Query{View: view, Page: usage.Page{Limit: p.Limit, Offset: p.Offset}}
+	if p.Limit < 0 || p.Offset < 0 {
+		return q, usage.Errorf(usage.Invalid, "limit and offset must not be negative")
+	}
+	var err error
+	if q.Order, err = usage.ParseOrder(p.Sort); err != nil {
+		return q, err
+	}
+	if p.Period != "" {
+		if q.Period, err = nlbwmon.ParsePeriod(p.Period); err != nil {
+			return q, err
+		}
+	}
+	if p.MAC != "" {
+		mac, err := usage.ParseMAC(p.MAC)
+		if err != nil {
+			return q, err
+		}
+		q.MAC = &mac
+	}
+	return q, nil
+}
+
+func (a *Agent) callCurrent(ctx context.Context, _ Access, params json.RawMessage) (json.RawMessage, error) {
+	return a.list(ctx, usage.ByDevice, params)
+}
+
+func (a *Agent) callRecords(ctx context.Context, _ Access, params json.RawMessage) (json.RawMessage, error) {
+	return a.list(ctx, usage.ByRecord, params)
+}
+
+func (a *Agent) list(ctx context.Context, view usage.View, params json.RawMessage) (json.RawMessage, error) {
+	var p listParams
+	if err := decode(params, &p); err != nil {
+		return nil, err
+	}
+	q, err := p.query(view)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := a.Usage(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := answer.WriteJSON(&b, wire.MaxResult); err != nil {
+		return nil, err
+	}
+	return fits(b.Bytes())
+}
+
+func (a *Agent) callDevice(ctx context.Context, _ Access, params json.RawMessage) (json.RawMessage, error) {
+	var p listParams
+	if err := decode(params, &p); err != nil {
+		return nil, err
+	}
+	q, err := p.query(usage.ByDevice)
+	switch {
+	case err != nil:
+		return nil, err
+	case q.MAC == nil:
+		return nil, usage.Errorf(usage.Invalid, "usage.device needs a mac")
+	case q.MAC.IsZero():
+		return nil, usage.Errorf(usage.Invalid, "%s is no device: nlbwmon files what it cannot attribute under it; see usage.current, unresolved", q.MAC)
+	}
+	answer, err := a.Usage(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := answer.WriteDeviceJSON(&b, wire.MaxResult); err != nil {
+		return nil, err
+	}
+	return fits(b.Bytes())
+}
+
+// onlyMAC passes on one device's records.
+type onlyMAC struct {
+	usage.Sink
+	mac usage.MAC
+}
+
+func (o onlyMAC) Add(r *usage.Record) {
+	if r.MAC == o.mac {
+		o.Sink.Add(r)
+	}
+}
+
+// both feeds two sinks.
+type both [2]usage.Sink
+
+func (b both) Begin(rows int) {
+	b[0].Begin(rows)
+	b[1].Begin(rows)
+}
+
+func (b both) Add(r *usage.Record) {
+	b[0].Add(r)
+	b[1].Add(r)
+}
+
+// recordList keeps every record.
+type recordList struct {
+	records []usage.Record
+}
+
+func (l *recordList) Begin(rows int) {
+	l.records = make([]usage.Record, 0, rows)
+}
+
+func (l *recordList) Add(r *usage.Record) { l.records = append(l.records, *r) }

@@ -1,0 +1,177 @@
+// Package nlbw answers the options of stock nlbw, nlbwmon's client, with the
+// same bytes and exit codes as the build for musl that OpenWrt ships (client.c
+// of nlbwmon at 2025-06-02). It exists so that whatever called nlbw, a script
+// or the backend, can call netpilot and notice nothing but the speed.
+//
+// Two things are ours: the live table comes from the snapshot file where that
+// is whole and fresh, unless -S names a socket; and nothing waits for ever.
+package nlbw
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/netpilot/netpilot/pkg/nlbwmon"
+	"github.com/netpilot/netpilot/pkg/usage"
+)
+
+// Daemon is where the rows come from.
+type Daemon interface {
+	// Live reads the table as it is now.
+	Live(ctx context.Context, sink usage.Sink) error
+	// Dump reads a period from the control socket at path, "" for the usual
+	// one; period 0 is the live table.
+	Dump(ctx context.Context, path string, period nlbwmon.Period, sink usage.Sink) error
+	// List asks the daemon for its periods, newest first.
+	List(ctx context.Context, path string) ([]nlbwmon.Period, error)
+	// Commit makes the daemon write its database; the reply is its text.
+	Commit(ctx context.Context, path string) (string, error)
+	// Protocols is the path of the protocols file nlbwmon is set up with.
+	Protocols() string
+	// Order is how that daemon stores IPv4 addresses.
+	Order() nlbwmon.AddrOrder
+}
+
+// Run does what the program nlbw does with args, its own name left out, and
+// returns its exit code. Results go to stdout, complaints to stderr.
+func Run(ctx context.Context, args []string, d Daemon, stdout, stderr io.Writer) int {
+	o, exit, ok := parse(args, stderr)
+	if !ok {
+		return exit
+	}
+	path := o.protocols
+	if path == "" {
+		path = d.Protocols()
+	}
+	protocols, err := nlbwmon.LoadProtocols(path)
+	if err != nil {
+		fmt.Fprintf(stderr, "Unable to read protocol list %s: %s\n", path, strerror(err))
+		return exitFailed
+	}
+	exit, reason := run(ctx, o, protocols, d, stdout)
+	if reason != "" {
+		fmt.Fprintf(stderr, "Error while processing command: %s\n", reason)
+	}
+	return exit
+}
+
+// Remote tells what a command line from the far end of a link would do here:
+// whether it makes nlbwmon write to its disk, and whether it names files of
+// this router.
+func Remote(args []string) (commits, paths bool) {
+	o, _, _ := parse(args, io.Discard)
+	return o.command == "commit", o.socket != "" || o.protocols != ""
+}
+
+// run is one command. The reason is "" where it succeeded.
+func run(ctx context.Context, o options, protocols *nlbwmon.Protocols, d Daemon, stdout io.Writer) (exit int, reason string) {
+	switch o.command {
+	case "list":
+		periods, err := d.List(ctx, o.socket)
+		if err != nil {
+			return failure(err)
+		}
+		return written(list(stdout, periods))
+	case "commit":
+		reply, err := d.Commit(ctx, o.socket)
+		if err != nil {
+			return failure(err)
+		}
+		if _, err := fmt.Fprintln(stdout, reply); err != nil {
+			return written(err)
+		}
+		return committed(reply)
+	}
+	t := newTable(o.group, d.Order())
+	t.Begin(0)
+	var err error
+	if o.period == 0 && o.socket == "" {
+		err = d.Live(ctx, t)
+	} else {
+		err = d.Dump(ctx, o.socket, nlbwmon.Period(o.period), t)
+	}
+	if err != nil {
+		return failure(err)
+	}
+	t.sort(o.order)
+	p := &printer{w: stdout, buf: make([]byte, 0, flushAt+4<<10), protocols: protocols}
+	switch o.command {
+	case "json":
+		return written(p.json(t))
+	case "csv":
+		return written(p.csv(t, &o))
+	}
+	return written(p.show(t, &o))
+}
+
+// failure maps what went wrong with the daemon to stock nlbw's few answers:
+// no socket, one that refuses or may not be opened all read "Bad file
+// descriptor", and a reply that is missing or cut "No data available".
+func failure(err error) (int, string) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ECONNREFUSED):
+		return exitNoDaemon, "Bad file descriptor"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), usage.KindOf(err) == usage.Timeout:
+		return exitTimedOut, "Operation timed out"
+	}
+	return exitNoData, "No data available"
+}
+
+func written(err error) (int, string) {
+	if err != nil {
+		return exitFailed, "write: " + err.Error()
+	}
+	return exitDone, ""
+}
+
+// committed reads the errno that opens the daemon's reply, as nlbw does.
+func committed(reply string) (int, string) {
+	number, _, _ := strings.Cut(reply, " ")
+	errno, err := strconv.Atoi(number)
+	if err != nil || errno == 0 {
+		return exitDone, ""
+	}
+	text, ok := musl[syscall.Errno(errno)]
+	if !ok {
+		text = "No error information"
+	}
+	return -errno & 0xff, text
+}
+
+// musl is its strerror for what nlbwmon's commit and opening a file can meet.
+var musl = map[syscall.Errno]string{
+	syscall.EPERM:        "Operation not permitted",
+	syscall.ENOENT:       "No such file or directory",
+	syscall.EIO:          "I/O error",
+	syscall.EBADF:        "Bad file descriptor",
+	syscall.ENOMEM:       "Out of memory",
+	syscall.EACCES:       "Permission denied",
+	syscall.EEXIST:       "File exists",
+	syscall.ENOTDIR:      "Not a directory",
+	syscall.EISDIR:       "Is a directory",
+	syscall.EINVAL:       "Invalid argument",
+	syscall.EMFILE:       "No file descriptors available",
+	syscall.EFBIG:        "File too large",
+	syscall.ENOSPC:       "No space left on device",
+	syscall.EROFS:        "Read-only file system",
+	syscall.ERANGE:       "Result not representable",
+	syscall.ELOOP:        "Symbolic link loop",
+	syscall.ENAMETOOLONG: "Filename too long",
+	syscall.EDQUOT:       "Quota exceeded",
+}
+
+func strerror(err error) string {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		if text, ok := musl[errno]; ok {
+			return text
+		}
+	}
+	return "No error information"
+}

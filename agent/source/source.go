@@ -1,0 +1,256 @@
+// Package source is where nlbwmon's counters come from: the live snapshot
+// file, the control socket, the nlbw command, a period file or a file someone
+// names. It chooses, and each reading says which answered, how old that is,
+// and why the better ones did not.
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/netpilot/netpilot/pkg/nlbwmon"
+	"github.com/netpilot/netpilot/pkg/usage"
+)
+
+// The names of the sources, in the order Auto tries them.
+const (
+	Auto     = "auto"
+	Snapshot = "snapshot"
+	Socket   = "socket"
+	Nlbw     = "nlbw"
+	File     = "file" // of a period, in nlbwmon's database directory
+)
+
+// Router is one router's nlbwmon. Its fields are set once.
+type Router struct {
+	SnapshotPath string
+	SocketPath   string
+	LockPath     string // of the one reader a router may have
+	NlbwPath     string // the stock client
+	DatabaseDir  string
+	Refresh      time.Duration     // nlbwmon's refresh interval
+	Order        nlbwmon.AddrOrder // how IPv4 is stored; OrderGuess for a router that is not this machine
+	Location     *time.Location    // the router's zone, which names periods
+	Now          func() time.Time
+}
+
+// Request says what to read.
+type Request struct {
+	Source string         // a name above, or the path of a database file; "" is Auto
+	Period nlbwmon.Period // 0: the one that runs now
+}
+
+// Attempt is a source that was asked and could not serve.
+type Attempt struct {
+	Source string
+	Err    error
+}
+
+// Reading is who answered.
+type Reading struct {
+	Source   string
+	Period   nlbwmon.Period // 0 if unknown
+	Interval nlbwmon.Interval
+	AsOf     time.Time // when nlbwmon last brought the rows up to date, as far as known
+	Rows     int
+	Order    nlbwmon.AddrOrder
+	Guessed  bool      // the order was told by the look of the addresses
+	Tried    []Attempt // better sources that failed
+	Damage   error     // the source broke off; the rows before that are good
+}
+
+// Read fills sink from the best source that serves the request. With Auto
+// that is, for the running period, the live snapshot if it is whole and
+// younger than two refreshes, then the socket, then the nlbw command; for a
+// closed period its file, which costs nlbwmon nothing, then the socket, then
+// the command. An error is of kind Unavailable, NotFound or Invalid, and says
+// what each source answered. A named file that breaks off is no error: the
+// good rows are there and Reading.Damage says what is wrong.
+func (r *Router) Read(ctx context.Context, req Request, sink usage.Sink) (Reading, error) {
+	count := &counter{Sink: sink}
+	reading, err := r.read(ctx, req, count)
+	reading.Rows = count.rows
+	return reading, err
+}
+
+func (r *Router) read(ctx context.Context, req Request, sink usage.Sink) (Reading, error) {
+	var order []string
+	switch req.Source {
+	case Auto, "":
+		order = []string{Snapshot, Socket, Nlbw}
+		if req.Period != 0 {
+			order = []string{File, Socket, Nlbw}
+		}
+	case Snapshot, Socket, Nlbw, File:
+		order = []string{req.Source}
+	default:
+		return r.readFile(req, sink)
+	}
+	var tried []Attempt
+	for _, name := range order {
+		reading, err := r.readOne(ctx, name, req.Period, sink)
+		if err == nil {
+			reading.Source, reading.Tried = name, tried
+			return reading, nil
+		}
+		if ctx.Err() != nil {
+			return Reading{}, fmt.Errorf("read nlbwmon: %w", context.Cause(ctx))
+		}
+		tried = append(tried, Attempt{name, err})
+	}
+	return Reading{Tried: tried}, r.failed(req, tried)
+}
+
+func (r *Router) readOne(ctx context.Context, name string, period nlbwmon.Period, sink usage.Sink) (Reading, error) {
+	switch name {
+	case Snapshot:
+		if period != 0 {
+			return Reading{}, usage.Errorf(usage.Invalid, "the snapshot holds the running period only; leave the period out, or ask another source")
+		}
+		return r.readSnapshot(sink)
+	case Socket:
+		return r.readSocket(ctx, period, sink)
+	case Nlbw:
+		return r.readCommand(ctx, period, sink)
+	}
+	if period == 0 {
+		return Reading{}, usage.Errorf(usage.Invalid, "a period file needs its period as YYYY-MM-DD")
+	}
+	f, err := nlbwmon.OpenPeriod(r.DatabaseDir, period, r.Order)
+	if err != nil {
+		return Reading{}, err
+	}
+	reading, err := drain(f, sink)
+	if err == nil && reading.Damage != nil {
+		// Another source may have it whole; the file may be half rewritten.
+		return Reading{}, reading.Damage
+	}
+	return reading, err
+}
+
+func (r *Router) readSnapshot(sink usage.Sink) (Reading, error) {
+	snap, err := nlbwmon.ReadSnapshot(r.SnapshotPath, r.Order,
+		func(_ nlbwmon.Header, rows int) { sink.Begin(rows) }, sink.Add)
+	if err != nil {
+		return Reading{}, err
+	}
+	age := r.Now().Sub(snap.ModTime)
+	if age > 2*r.Refresh || age < -r.Refresh {
+		return Reading{}, usage.Errorf(usage.Unavailable, "%s was written %s and nlbwmon refreshes every %s: stale, or the clock was set",
+			r.SnapshotPath, snap.ModTime.In(r.Location).Format(time.RFC3339), r.Refresh)
+	}
+	return Reading{
+		// The snapshot bears no period: nlbwmon means the one at the time of writing.
+		Period:   snap.Header.Interval.Period(snap.ModTime.In(r.Location), 0),
+		Interval: snap.Header.Interval,
+		AsOf:     snap.ModTime,
+		Order:    snap.Order,
+		Guessed:  snap.Guessed,
+	}, nil
+}
+
+func (r *Router) readSocket(ctx context.Context, period nlbwmon.Period, sink usage.Sink) (Reading, error) {
+	header, err := r.Client("").Dump(ctx, period, func(nlbwmon.Header) { sink.Begin(0) }, sink.Add)
+	if err != nil {
+		return Reading{}, err
+	}
+	reading := Reading{Period: header.Period, Interval: header.Interval, Order: r.clientOrder()}
+	if period != 0 {
+		reading.Period = period // the header bears the running one whatever was asked
+	} else {
+		reading.AsOf = r.refreshed()
+	}
+	return reading, nil
+}
+
+// refreshed is when nlbwmon last rewrote its snapshot, which it does at each
+// refresh; a dump bears no time of its own.
+func (r *Router) refreshed() time.Time {
+	if at, err := nlbwmon.SnapshotTime(r.SnapshotPath); err == nil && !at.After(r.Now()) {
+		return at
+	}
+	return time.Time{}
+}
+
+// readFile reads the database file that a person named, of any router.
+func (r *Router) readFile(req Request, sink usage.Sink) (Reading, error) {
+	if req.Period != 0 {
+		return Reading{}, usage.Errorf(usage.Invalid, "a named file is a period of its own; leave the period out")
+	}
+	f, err := nlbwmon.OpenFile(req.Source, nlbwmon.OrderGuess)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(req.Source, "./"):
+		return Reading{}, usage.Errorf(usage.Invalid, "no source %q; choose auto, snapshot, socket, nlbw, or give the path of a database file", req.Source)
+	case err != nil:
+		return Reading{}, err
+	}
+	reading, err := drain(f, sink)
+	reading.Source = filepath.Clean(req.Source)
+	return reading, err
+}
+
+// drain reads an open database file to its end and closes it.
+func drain(f *nlbwmon.File, sink usage.Sink) (Reading, error) {
+	defer f.Close()
+	order, guessed := f.Order()
+	reading := Reading{Period: f.Header().Period, Interval: f.Header().Interval, AsOf: f.ModTime(), Order: order, Guessed: guessed}
+	sink.Begin(0)
+	reading.Damage = each(f, sink.Add)
+	return reading, nil
+}
+
+// failed says what every source answered and what to do.
+func (r *Router) failed(req Request, tried []Attempt) error {
+	if len(tried) == 1 {
+		err := tried[0].Err
+		switch {
+		case usage.KindOf(err) != usage.Internal:
+			return err
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, nlbwmon.ErrEmpty):
+			return usage.Errorf(usage.NotFound, "%w; see: netpilot-agent nlbw -c list", err)
+		}
+		return usage.Errorf(usage.Unavailable, "%w", err)
+	}
+	absent := false // said by nlbwmon itself, not for want of an answer
+	var text strings.Builder
+	for _, t := range tried {
+		absent = absent || req.Period != 0 && errors.Is(t.Err, nlbwmon.ErrEmpty)
+		fmt.Fprintf(&text, "\n  %s: %v", t.Source, t.Err)
+	}
+	if absent {
+		return usage.Errorf(usage.NotFound, "no period %s on this router; see: netpilot-agent nlbw -c list%s", req.Period, text.String())
+	}
+	return usage.Errorf(usage.Unavailable, "nlbwmon cannot be read; is it running? try: service nlbwmon status%s", text.String())
+}
+
+// each calls visit for every row of rows; an error says what broke off.
+func each(rows nlbwmon.Rows, visit func(*usage.Record)) error {
+	var rec usage.Record
+	for {
+		if err := rows.Next(&rec); err != nil {
+			return notEOF(err)
+		}
+		visit(&rec)
+	}
+}
+
+// counter counts the rows of the last attempt.
+type counter struct {
+	usage.Sink
+	rows int
+}
+
+func (c *counter) Begin(rows int) {
+	c.rows = 0
+	c.Sink.Begin(rows)
+}
+
+func (c *counter) Add(r *usage.Record) {
+	c.rows++
+	c.Sink.Add(r)
+}

@@ -1,0 +1,101 @@
+package usage
+
+import (
+	"encoding/csv"
+	"io"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// WriteCSV writes the answer's page as CSV with a header line (RFC 4180). A
+// cell that a spreadsheet would take for a formula gets a leading quote.
+func (a *Answer) WriteCSV(w io.Writer) error {
+	c := csv.NewWriter(w)
+	c.UseCRLF = true // RFC 4180 section 2.1
+	head := map[View][]string{
+		ByDevice:  {"mac", "ip", "ips", "hostname"},
+		ByHost:    {"mac", "ip", "hostname"},
+		ByService: {"service", "proto", "port"},
+		ByRecord:  {"family", "proto", "port", "mac", "ip", "service"},
+	}[a.View]
+	head = append(head, "bytes_rx", "bytes_tx", "total_bytes", "packets_rx", "packets_tx", "connections")
+	if err := c.Write(head); err != nil {
+		return err
+	}
+	from, to := a.Page.Bounds(a.Len())
+	for i := from; i < to; i++ {
+		if err := c.Write(a.cells(i)); err != nil {
+			return err
+		}
+	}
+	if to == a.Len() { // addresses without a device end the list, their MAC empty
+		for i := range a.Unresolved {
+			if err := c.Write(hostCells(&a.Unresolved[i], true)); err != nil {
+				return err
+			}
+		}
+	}
+	c.Flush()
+	return c.Error()
+}
+
+// cells is row i as CSV cells.
+func (a *Answer) cells(i int) []string {
+	switch a.View {
+	case ByHost:
+		return hostCells(&a.Hosts[i], false)
+	case ByService:
+		s := &a.Services[i]
+		return withCounters([]string{safeCell(s.Name), strconv.Itoa(int(s.Proto)), strconv.Itoa(int(s.Port))}, s.Counters)
+	case ByRecord:
+		r := &a.Records[i]
+		family := "6"
+		if r.Family == FamilyIPv4 {
+			family = "4"
+		}
+		return withCounters([]string{family, strconv.Itoa(int(r.Proto)), strconv.Itoa(int(r.Port)), r.MAC.String(),
+			ipText(r.IP()), safeCell(serviceOf(r, a.Known))}, r.Counters())
+	}
+	d := &a.Devices[i]
+	ips := make([]string, 0, len(d.IPs))
+	for _, ip := range d.IPs[:min(len(d.IPs), maxListed)] {
+		ips = append(ips, ip.String())
+	}
+	return withCounters([]string{d.MAC.String(), ipText(d.IP), strings.Join(ips, " "), safeCell(d.Hostname)}, d.Counters)
+}
+
+// hostCells has an empty MAC for an unresolved address.
+func hostCells(h *Host, asDevice bool) []string {
+	mac := ""
+	if !h.MAC.IsZero() {
+		mac = h.MAC.String()
+	}
+	cells := []string{mac, ipText(h.IP)}
+	if asDevice {
+		cells = append(cells, ipText(h.IP))
+	}
+	return withCounters(append(cells, safeCell(h.Hostname)), h.Counters)
+}
+
+func withCounters(cells []string, c Counters) []string {
+	for _, n := range [...]uint64{c.RxBytes, c.TxBytes, c.Total(), c.RxPackets, c.TxPackets, c.Conns} {
+		cells = append(cells, strconv.FormatUint(n, 10))
+	}
+	return cells
+}
+
+func ipText(ip netip.Addr) string {
+	if !ip.IsValid() {
+		return ""
+	}
+	return ip.String()
+}
+
+// safeCell keeps a spreadsheet from running a name as a formula.
+func safeCell(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
