@@ -127,12 +127,6 @@ func (b *Book) Lookup(mac usage.MAC) (Name, bool) {
 	return Name{}, false
 }
 
-// Hostname is the name alone, "" if unknown.
-func (b *Book) Hostname(mac usage.MAC) string {
-	name, _ := b.Lookup(mac)
-	return name.Text
-}
-
 // IPs are the addresses known of a device, those in use first. The caller must
 // not change the slice.
 func (b *Book) IPs(mac usage.MAC) []netip.Addr {

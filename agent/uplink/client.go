@@ -85,9 +85,9 @@ func (c Client) tlsConfig(host string) (*tls.Config, error) {
 }
 
 // connect dials the host of u and does the TLS handshake if its scheme is
-// https. raw is the TCP connection under conn; it closes when ctx ends, until
-// the caller calls release.
-func (c Client) connect(ctx context.Context, u *url.URL) (conn net.Conn, raw *guardedConn, release func() bool, err error) {
+// https. raw is the TCP connection under conn; it closes when ctx ends, unless
+// the caller calls raw.release before.
+func (c Client) connect(ctx context.Context, u *url.URL) (conn net.Conn, raw *guardedConn, err error) {
 	port := u.Port()
 	if port == "" {
 		port = "80"
@@ -98,26 +98,26 @@ func (c Client) connect(ctx context.Context, u *url.URL) (conn net.Conn, raw *gu
 	var cfg *tls.Config
 	if u.Scheme == "https" {
 		if cfg, err = c.tlsConfig(u.Hostname()); err != nil {
-			return nil, nil, nil, &Failure{Cause: CauseConfig, Message: err.Error(), Err: err}
+			return nil, nil, &Failure{Cause: CauseConfig, Message: err.Error(), Err: err}
 		}
 	}
 	tcp, err := c.Dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	raw = &guardedConn{Conn: tcp, left: maxHandshake}
 	// Neither writing the request nor reading the answer looks at ctx.
-	release = context.AfterFunc(ctx, func() { raw.Close() })
+	raw.release = context.AfterFunc(ctx, func() { tcp.Close() })
 	if cfg == nil {
-		return raw, raw, release, nil
+		return raw, raw, nil
 	}
 	t := tls.Client(raw, cfg)
 	if err := t.HandshakeContext(ctx); err != nil {
-		release()
+		raw.release()
 		raw.Close()
-		return nil, nil, nil, err
+		return nil, nil, &handshakeError{err}
 	}
-	return t, raw, release, nil
+	return t, raw, nil
 }
 
 // dial makes a WebSocket to the relay. The raw connection below it is for
@@ -126,9 +126,8 @@ func dial(ctx context.Context, c Client, id config.Identity) (*websocket.Conn, *
 	dialCtx, cancel := context.WithTimeout(ctx, dialWithin)
 	defer cancel()
 	var raw *guardedConn
-	release := func() bool { return true }
 	connect := func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
-		conn, raw, release, err = c.connect(ctx, id.Relay)
+		conn, raw, err = c.connect(ctx, id.Relay)
 		return conn, err
 	}
 	d := websocket.Dialer{
@@ -147,14 +146,13 @@ func dial(ctx context.Context, c Client, id config.Identity) (*websocket.Conn, *
 		"Authorization": {"Bearer " + id.Secret.Reveal()},
 		"User-Agent":    {"netpilot-agent/" + c.Version},
 	})
-	alive := release() // before cancel, which would close the connection
+	alive := raw != nil && raw.release() // before cancel, which would close the connection
 	switch {
 	case errors.Is(err, websocket.ErrBadHandshake):
 		return nil, nil, refused(resp)
 	case err != nil:
 		return nil, nil, c.explain(dialCtx, id.Relay, err)
 	case !alive:
-		conn.Close()
 		return nil, nil, c.explain(dialCtx, id.Relay, context.Cause(dialCtx))
 	case conn.Subprotocol() != wire.Subprotocol:
 		err = protocolFailure("the answer does not speak %s; is it a netpilot relay?", wire.Subprotocol)
@@ -175,8 +173,9 @@ func dial(ctx context.Context, c Client, id config.Identity) (*websocket.Conn, *
 // reads: first the one that dials, then the link's reader.
 type guardedConn struct {
 	net.Conn
-	left int           // bytes that may still come; negative: no limit
-	idle time.Duration // silence that ends the connection; 0: only deadlines that others set
+	release func() bool   // see connect
+	left    int           // bytes that may still come; negative: no limit
+	idle    time.Duration // silence that ends the connection; 0: only deadlines that others set
 }
 
 var errHandshakeTooLong = errors.New("over 64 KiB before the link was up")

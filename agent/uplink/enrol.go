@@ -29,8 +29,12 @@ func Enrol(ctx context.Context, c Client, relay *url.URL, req wire.EnrolRequest)
 	defer cancel()
 	resp, text, err := c.post(ctx, relay.JoinPath(wire.EnrolPath), req)
 	if err != nil {
-		err = c.explain(ctx, relay, err)
-		return wire.EnrolReply{}, &usage.Error{Kind: usage.Offline, Message: "enrol: " + err.Error(), Err: err}
+		f := c.explain(ctx, relay, err)
+		kind := usage.Offline
+		if f.Cause == CauseConfig {
+			kind = usage.Invalid
+		}
+		return wire.EnrolReply{}, &usage.Error{Kind: kind, Message: "enrol: " + f.Message, Err: f}
 	}
 	if resp.StatusCode != http.StatusOK {
 		return wire.EnrolReply{}, enrolRefused(resp)
@@ -59,12 +63,12 @@ func (c Client) post(ctx context.Context, u *url.URL, body any) (resp *http.Resp
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "netpilot-agent/"+c.Version)
 	req.Close = true
-	conn, raw, release, err := c.connect(ctx, u)
+	conn, raw, err := c.connect(ctx, u)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer raw.Close()
-	defer release()
+	defer raw.release()
 	if err := req.Write(conn); err != nil {
 		return nil, nil, err
 	}

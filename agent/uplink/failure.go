@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -63,8 +62,14 @@ func protocolFailure(format string, args ...any) *Failure {
 	return &Failure{Cause: CauseProtocol, Message: fmt.Sprintf(format, args...), close: wire.CloseProtocol}
 }
 
-// explain says what a failed attempt to connect means.
-func (c Client) explain(ctx context.Context, relay *url.URL, err error) error {
+// handshakeError is an error of TLS, which has no type of its own for most.
+type handshakeError struct{ error }
+
+func (e *handshakeError) Unwrap() error { return e.error }
+
+// explain says what a failed attempt to connect means. Its texts are the same
+// for the same failure: no ports and times that change with every attempt.
+func (c Client) explain(ctx context.Context, relay *url.URL, err error) *Failure {
 	host := relay.Host
 	fail := func(cause Cause, format string, args ...any) *Failure {
 		return &Failure{Cause: cause, Message: fmt.Sprintf(format, args...), Err: err}
@@ -77,7 +82,7 @@ func (c Client) explain(ctx context.Context, relay *url.URL, err error) error {
 		hostname  x509.HostnameError
 		roots     x509.SystemRootsError
 		record    tls.RecordHeaderError
-		alert     tls.AlertError
+		handshake *handshakeError
 		op        *net.OpError
 	)
 	switch {
@@ -95,31 +100,41 @@ func (c Client) explain(ctx context.Context, relay *url.URL, err error) error {
 		return fail(CauseTLS, "certificate of %s is for another name; enrol with the name it has", host)
 	case errors.As(err, &record):
 		return fail(CauseTLS, "%s does not speak TLS; is the port right?", host)
-	case errors.As(err, &invalid), errors.As(err, &alert):
-		return fail(CauseTLS, "no TLS with %s: %s", host, usage.Clean(err.Error(), 200))
 	case errors.Is(err, errHandshakeTooLong):
 		return fail(CauseProtocol, "%s sent over %d bytes before the link was up; is it a netpilot relay?", host, maxHandshake)
-	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(ctx.Err(), context.DeadlineExceeded), isTimeout(err):
 		return fail(CauseConnect, "%s did not answer within %v", host, dialWithin)
 	case errors.As(err, &op) && op.Op == "dial":
 		return fail(CauseConnect, "no connection to %s (%s); is the WAN up?", host, reason(op.Err))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
 		return fail(CauseConnect, "%s hung up before the link was up", host)
+	case errors.As(err, &handshake):
+		return fail(CauseTLS, "no TLS with %s: %s", host, usage.Clean(reason(err), 200))
 	}
 	return fail(CauseConnect, "no link to %s: %s", host, usage.Clean(err.Error(), 200))
 }
 
-// reason is the innermost text of err, which has no addresses and ports that
-// change with every attempt.
+// reason is the innermost text of err: the outer ones name addresses.
 func reason(err error) string {
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
-		return usage.Clean(dns.Err, 100)
+		switch {
+		case dns.IsNotFound:
+			return "no such host"
+		case dns.IsTimeout:
+			return "the name server does not answer"
+		}
+		return "the name server fails"
 	}
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}
 	return usage.Clean(err.Error(), 100)
+}
+
+func isTimeout(err error) bool {
+	var t net.Error // gorilla keeps only this much of the error
+	return errors.As(err, &t) && t.Timeout()
 }
 
 // explainDates tells a clock that is not set from a certificate that is bad.
@@ -184,18 +199,24 @@ func closed(err error, limit int) *Failure {
 	switch {
 	case errors.As(err, &f):
 		return f
-	case errors.Is(err, websocket.ErrReadLimit): // gorilla has sent 1009 itself
-		return &Failure{Cause: CauseProtocol, Message: fmt.Sprintf("relay sent a frame over %d bytes", limit), Err: err}
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, websocket.ErrReadLimit): // gorilla has sent the code itself
+		return &Failure{Cause: CauseProtocol, Message: fmt.Sprintf("relay sent a frame over %d bytes", limit),
+			Err: err, close: websocket.CloseMessageTooBig}
+	case isTimeout(err):
 		return &Failure{Cause: CauseSilent, Message: "nothing arrived from the relay in time", Err: err}
-	case !errors.As(err, &c) || c.Code == websocket.CloseAbnormalClosure:
+	case !errors.As(err, &c) && strings.HasPrefix(err.Error(), "websocket: "):
+		// gorilla has no type for a frame that breaks RFC 6455; it has sent
+		// 1002 itself.
+		return &Failure{Cause: CauseProtocol, Message: "relay sent a bad frame: " + usage.Clean(err.Error(), 100),
+			Err: err, close: websocket.CloseProtocolError}
+	case c == nil || c.Code == websocket.CloseAbnormalClosure:
 		return &Failure{Cause: CauseClosed, Message: "the connection to the relay was lost", Err: err}
 	}
 	f = &Failure{Cause: CauseClosed, Err: err}
 	said := usage.Clean(c.Text, 125)
 	switch c.Code {
 	case wire.CloseReplaced:
-		f.Message = "relay closed the link: a newer link of this router took over; does another router use a copy of its " + "identity?"
+		f.Message = "relay closed the link: a newer link of this router took over; does another router use a copy of its identity?"
 		f.Wait = Wait{Rule: WaitSpread, For: replacedWait}
 	case wire.CloseRevoked:
 		f.Cause = CauseRefused

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 
@@ -92,6 +94,11 @@ func (l *link) accept(w wire.Welcome) {
 		l.ping, l.raw.idle = ping, dead
 	}
 	l.conn.SetReadLimit(wire.MaxFrame)
+	// gorilla's own handler gives a pong one second, after which the stream
+	// would end inside of a frame.
+	l.conn.SetPingHandler(func(data string) error {
+		return slow(l.conn.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(wire.WriteWithin)))
+	})
 }
 
 // run lives the link after hello until it fails or ctx ends, and returns why.
@@ -103,7 +110,11 @@ func (l *link) run(ctx context.Context) error {
 	reading, writing := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(reading)
-		l.end(closed(l.readAll(ctx), wire.MaxFrame))
+		why := closed(l.readAll(ctx), wire.MaxFrame)
+		l.end(why)
+		if why.close != 0 { // unread bytes would turn our hanging up into a reset, which can outrun the close frame
+			_, _ = io.Copy(io.Discard, l.raw) // until the relay hangs up, or run does
+		}
 	}()
 	go func() {
 		defer close(writing)
@@ -153,7 +164,7 @@ func (l *link) goodbye(why error) bool {
 		return false
 	}
 	err := l.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(byeWithin))
-	return err == nil
+	return err == nil || errors.Is(err, websocket.ErrCloseSent)
 }
 
 // read takes the next frame.
@@ -164,6 +175,9 @@ func (l *link) read() (wire.Message, error) {
 	}
 	if kind != websocket.TextMessage {
 		return wire.Message{}, protocolFailure("frame is not text")
+	}
+	if !utf8.Valid(frame) { // RFC 6455 section 8.1; gorilla leaves it to us
+		return wire.Message{}, protocolFailure("frame is not UTF-8")
 	}
 	m, err := wire.Decode(frame)
 	if err != nil {
@@ -242,10 +256,7 @@ func slow(err error) error {
 	if err == nil {
 		return nil
 	}
-	if t, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](err); ok && t.Timeout() {
+	if isTimeout(err) {
 		return &Failure{Cause: CauseSlow, Message: fmt.Sprintf("relay did not take a frame within %v", wire.WriteWithin), Err: err}
 	}
 	return &Failure{Cause: CauseClosed, Message: "the connection to the relay was lost", Err: err}

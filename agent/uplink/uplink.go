@@ -114,16 +114,20 @@ func (u *Uplink) setState(change func(*State)) {
 // goodbye to the relay and returns nil within 5 s. No failure ends it.
 func (u *Uplink) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		good, err := u.once(ctx)
+		up, err := u.once(ctx)
 		if ctx.Err() != nil {
 			break
 		}
-		var wake <-chan struct{}
-		wait, byRelay := u.backoff.next(err, good, u.clockUnset())
-		if !byRelay { // the relay's word stands, whatever interface comes up
-			wake = u.opts.Wake
+		good := time.Duration(0)
+		if !up.IsZero() {
+			good = time.Since(up)
 		}
-		u.failed(err, wait)
+		wait, byRelay := u.backoff.next(err, good, u.clockUnset())
+		wake := u.opts.Wake
+		if byRelay { // its word stands, whatever interface comes up
+			wake = nil
+		}
+		u.failed(err, up, wait)
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -137,14 +141,14 @@ func (u *Uplink) Run(ctx context.Context) error {
 	return nil
 }
 
-// once lives one link from dial to close. It returns how long the link was
-// good, and always why it ended.
-func (u *Uplink) once(ctx context.Context) (good time.Duration, err error) {
+// once lives one link from dial to close. It returns since when the relay had
+// accepted it, the zero time if never, and always why it ended.
+func (u *Uplink) once(ctx context.Context) (up time.Time, err error) {
 	client := u.opts.Client
 	client.LastGood = u.lastGood
 	conn, raw, err := dial(ctx, client, u.opts.Identity)
 	if err != nil {
-		return 0, err
+		return time.Time{}, err
 	}
 	defer raw.Close()
 	l := &link{
@@ -157,9 +161,9 @@ func (u *Uplink) once(ctx context.Context) (good time.Duration, err error) {
 	}
 	if err := l.hello(ctx); err != nil {
 		l.goodbye(err)
-		return 0, err
+		return time.Time{}, err
 	}
-	up := time.Now()
+	up = time.Now()
 	u.connected()
 	if u.opts.Welcome != nil {
 		u.opts.Welcome(l.welcome)
@@ -167,7 +171,7 @@ func (u *Uplink) once(ctx context.Context) (good time.Duration, err error) {
 	u.keepLastGood(l.welcome.ServerTime)
 	err = l.run(ctx)
 	u.setState(func(s *State) { s.Connected, s.Since = false, u.opts.Now() })
-	return time.Since(up), err
+	return up, err
 }
 
 func (u *Uplink) connected() {
@@ -180,9 +184,9 @@ func (u *Uplink) connected() {
 	u.log.Info("link up", "failed_attempts", attempts)
 }
 
-// failed notes why there is no link. The same failure again is a number in the
-// state, not a line in the log.
-func (u *Uplink) failed(err error, wait time.Duration) {
+// failed notes why there is no link, or no longer. The same failure again is a
+// number in the state, not a line in the log.
+func (u *Uplink) failed(err error, up time.Time, wait time.Duration) {
 	cause, text := CauseInternal, err.Error()
 	var f *Failure
 	if errors.As(err, &f) {
@@ -190,13 +194,17 @@ func (u *Uplink) failed(err error, wait time.Duration) {
 	}
 	attempts := 0
 	u.setState(func(s *State) {
-		s.Attempts++
+		if up.IsZero() {
+			s.Attempts++
+		}
 		s.LastError, s.Cause, s.NextDial = text, cause, u.opts.Now().Add(wait)
 		attempts = s.Attempts
 	})
-	if key := string(cause) + text; key != u.logged {
+	if !up.IsZero() {
+		u.log.Warn("link closed", "age", time.Since(up).Round(time.Second), "cause", string(cause), "err", text)
+	} else if key := string(cause) + text; key != u.logged {
 		u.logged = key
-		u.log.Warn("no link", "cause", string(cause), "err", text, "attempt", attempts, "next_dial_in", wait.Round(time.Second/10))
+		u.log.Warn("no link", "cause", string(cause), "err", text, "attempt", attempts)
 	}
 }
 
