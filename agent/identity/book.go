@@ -141,3 +141,9 @@ func (b *Book) Present(mac usage.MAC) bool {
 	e := b.entries[mac]
 	return e != nil && e.present
 }
+
+// Hostname is the text of the device's name, "" if it has none.
+func (b *Book) Hostname(mac usage.MAC) string {
+	name, _ := b.Lookup(mac)
+	return name.Text
+}
