@@ -1,0 +1,159 @@
+// Package api is the relay's door for backends: REST over the routers that
+// are enrolled. Every answer is JSON in one envelope, whatever was asked and
+// whatever went wrong, and comes within 25 seconds.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/relay/hub"
+	"github.com/netpilot/netpilot/relay/store"
+)
+
+const (
+	// answerWithin leaves a second of the 25 that callers are promised for
+	// the way there. It is longer than hub.CallWithin.
+	answerWithin = 24 * time.Second
+	// bodyWithin is how long a request's body may take to arrive.
+	bodyWithin = 10 * time.Second
+)
+
+// Hub reaches routers; see hub.Local.
+type Hub interface {
+	Call(ctx context.Context, router usage.RouterID, method string, params json.RawMessage) (json.RawMessage, error)
+	Online(router usage.RouterID) (hub.Presence, bool)
+}
+
+// Store knows routers and keys; see store.Store.
+type Store interface {
+	Router(ctx context.Context, id usage.RouterID) (store.Router, error)
+	Routers(ctx context.Context, q store.RouterQuery) ([]store.Router, int, error)
+	KeyByHash(ctx context.Context, hash store.Hash) (store.Key, error)
+	KeyUsed(ctx context.Context, id string, now time.Time) error
+}
+
+// API is the http.Handler. Make it with New.
+type API struct {
+	// Now is the clock of timestamps and of the keys' expiry.
+	Now func() time.Time
+
+	hub   Hub
+	store Store
+	log   *slog.Logger
+	keys  *keyring
+	mux   *http.ServeMux
+}
+
+// New makes the API.
+func New(s Store, h Hub, log *slog.Logger) *API {
+	a := &API{Now: time.Now, hub: h, store: s, log: log, keys: newKeyring(s, log), mux: http.NewServeMux()}
+	for pattern, answer := range map[string]handler{
+		"/health":                        a.health,
+		"/api/routers":                   a.keyed(a.routers),
+		"/api/routers/{id}":              a.keyed(a.router),
+		"/api/device-usage/current":      a.keyed(a.usageCurrent),
+		"/api/device-usage/device/{mac}": a.keyed(a.usageDevice),
+		"/api/device-usage/records":      a.keyed(a.usageRecords),
+		"/api/device-usage/status":       a.keyed(a.usageStatus),
+	} {
+		a.mux.Handle("GET "+pattern, a.endpoint(answer)) // and HEAD
+		a.mux.Handle(pattern, a.endpoint(notAllowed("GET, HEAD")))
+	}
+	a.mux.Handle("/", a.endpoint(unknownPath))
+	return a
+}
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// The mux would redirect a path like //api, with a page of HTML.
+	if p := r.URL.Path; p == "" || path.Clean(p) != strings.TrimSuffix(p, "/") && p != "/" {
+		a.endpoint(unknownPath).ServeHTTP(w, r)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+// exchange is one request and what is known of it so far.
+type exchange struct {
+	*http.Request
+	reply   http.Header // header of the answer
+	bodyEnd func()      // the body has arrived: lifts its deadline
+	began   time.Time
+	session string // as asked for, "" if not
+	router  usage.RouterID
+	key     string // id of the key it came with
+	local   bool   // timestamps as on the drop-in paths
+}
+
+// handler answers one request with JSON for the envelope's data, or fails. It
+// writes nothing itself.
+type handler func(x *exchange) (json.RawMessage, error)
+
+// endpoint makes a handler an http.Handler: bounded in time, safe from
+// panics, answering in the envelope.
+func (a *API) endpoint(answer handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
+		defer cancel()
+		control := http.NewResponseController(w)
+		if r.ContentLength != 0 { // also ends a body that nobody reads, when the server discards it
+			_ = control.SetReadDeadline(time.Now().Add(bodyWithin)) // not every writer has a socket
+		}
+		x := &exchange{
+			Request: r.WithContext(ctx), reply: w.Header(), began: a.Now(),
+			// A deadline left on the socket would look like a client that hung up.
+			bodyEnd: func() { _ = control.SetReadDeadline(time.Time{}) },
+		}
+		x.reply.Set("Content-Type", "application/json")
+		x.reply.Set("Cache-Control", "no-store")
+		x.reply.Set("X-Content-Type-Options", "nosniff")
+		data, err := a.guarded(answer, x)
+		a.write(w, x, data, err)
+	})
+}
+
+// guarded runs the handler and makes a panic an error.
+func (a *API) guarded(answer handler, x *exchange) (data json.RawMessage, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			data, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return answer(x)
+}
+
+// keyed lets only requests with a key in force through to the handler.
+func (a *API) keyed(next handler) handler {
+	return func(x *exchange) (json.RawMessage, error) {
+		key, err := a.keys.open(x.Context(), secretOf(x.Request), a.Now())
+		if err != nil {
+			return nil, err
+		}
+		x.key = key.ID
+		return next(x)
+	}
+}
+
+// unknownPath answers what nothing else does.
+func unknownPath(x *exchange) (json.RawMessage, error) {
+	return nil, &failure{status: http.StatusNotFound, code: "NOT_FOUND",
+		message: fmt.Sprintf("there is nothing at %s", usage.Clean(x.URL.Path, 200))}
+}
+
+// notAllowed answers methods that a path does not have.
+func notAllowed(allow string) handler {
+	return func(x *exchange) (json.RawMessage, error) {
+		x.reply.Set("Allow", allow) // RFC 9110 section 15.5.6
+		return nil, &failure{status: http.StatusMethodNotAllowed, code: "METHOD_NOT_ALLOWED",
+			message: fmt.Sprintf("this path answers %s only", allow)}
+	}
+}

@@ -1,0 +1,111 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/relay/store"
+)
+
+const (
+	// trustFor is how long a key that was looked up is not looked up again,
+	// and so how long a revocation may take to work.
+	trustFor = 2 * time.Second
+	// maxTrusted bounds the keys remembered.
+	maxTrusted = 1024
+	// usedEvery is how often a key's last use is written down at most.
+	usedEvery = time.Minute
+)
+
+// keyring opens the API for keys in force. It remembers keys for trustFor, so
+// that a busy backend costs no look into the store per request.
+type keyring struct {
+	store Store
+	log   *slog.Logger
+
+	mu      sync.Mutex // guards below
+	trusted map[store.Hash]trust
+}
+
+type trust struct {
+	key   store.Key
+	until time.Time
+}
+
+func newKeyring(s Store, log *slog.Logger) *keyring {
+	return &keyring{store: s, log: log, trusted: make(map[store.Hash]trust)}
+}
+
+// secretOf finds the key in a request: after Bearer (RFC 6750 section 2.1), or
+// as the password of Basic (RFC 7617), which HTTP libraries make of
+// https://netpilot:KEY@relay. It is "" if there is none.
+func secretOf(r *http.Request) string {
+	if _, password, ok := r.BasicAuth(); ok {
+		return password
+	}
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(secret)
+}
+
+// open finds the key of the secret; kind Unauthenticated if there is none in
+// force.
+func (k *keyring) open(ctx context.Context, secret string, now time.Time) (store.Key, error) {
+	if secret == "" {
+		return store.Key{}, usage.Errorf(usage.Unauthenticated,
+			"an API key is needed; send it as Authorization: Bearer KEY (make one with netpilot-relay key create)")
+	}
+	hash := store.HashOf(secret)
+	key, ok := k.remembered(hash, now)
+	if !ok {
+		var err error
+		if key, err = k.lookUp(ctx, hash, now); err != nil {
+			return store.Key{}, err
+		}
+	}
+	if !key.InForce(now) {
+		return store.Key{}, errBadKey()
+	}
+	return key, nil
+}
+
+func errBadKey() error {
+	return usage.Errorf(usage.Unauthenticated, "this API key is unknown, expired or revoked; make a new one with netpilot-relay key create")
+}
+
+func (k *keyring) remembered(hash store.Hash, now time.Time) (store.Key, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t, ok := k.trusted[hash]
+	return t.key, ok && now.Before(t.until)
+}
+
+// lookUp reads the key from the store, remembers it, and writes its use down.
+func (k *keyring) lookUp(ctx context.Context, hash store.Hash, now time.Time) (store.Key, error) {
+	key, err := k.store.KeyByHash(ctx, hash)
+	if err != nil {
+		if usage.KindOf(err) == usage.NotFound {
+			err = errBadKey()
+		}
+		return store.Key{}, err
+	}
+	k.mu.Lock()
+	if len(k.trusted) >= maxTrusted {
+		clear(k.trusted)
+	}
+	k.trusted[hash] = trust{key: key, until: now.Add(trustFor)}
+	k.mu.Unlock()
+	if key.InForce(now) && now.Sub(key.LastUsed) >= usedEvery {
+		if err := k.store.KeyUsed(ctx, key.ID, now); err != nil { // no reason to refuse the request
+			k.log.Warn("write down the use of a key", "key", key.ID, "err", err)
+		}
+	}
+	return key, nil
+}
