@@ -1,0 +1,362 @@
+package uplink
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/pkg/wire"
+)
+
+func TestPings(t *testing.T) {
+	for _, tt := range []struct {
+		rand    float64
+		welcome wire.Welcome
+		want    time.Duration
+	}{
+		{0.5, wire.Welcome{}, wire.PingEvery},
+		{0, wire.Welcome{PingSeconds: 25, DeadSeconds: 65}, 22500 * time.Millisecond},
+		{1, wire.Welcome{PingSeconds: 25, DeadSeconds: 65}, 27500 * time.Millisecond},
+		{0.5, wire.Welcome{PingSeconds: 50, DeadSeconds: 120}, 50 * time.Second},
+		{0.5, wire.Welcome{PingSeconds: 1, DeadSeconds: 65}, wire.PingEvery},
+		{0.5, wire.Welcome{PingSeconds: 50, DeadSeconds: 60}, wire.PingEvery},
+		{0.5, wire.Welcome{PingSeconds: 1 << 30, DeadSeconds: 1 << 30}, wire.PingEvery},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var pings []time.Time
+			r := &relay{t: t, link: func(ws *websocket.Conn, _ int) {
+				ws.SetPingHandler(func(string) error {
+					pings = append(pings, time.Now())
+					return ws.WriteControl(websocket.PongMessage, nil, time.Now().Add(time.Second))
+				})
+				_, _, _ = ws.ReadMessage()
+				pings = append(pings, time.Now())
+				welcome, _ := json.Marshal(tt.welcome)
+				_ = ws.WriteMessage(websocket.TextMessage, wire.AppendResult(nil, 1, welcome))
+				_ = readUntilClosed(ws, nil)
+			}}
+			o, stopRelay := serveMemory(t, r, echo)
+			o.Rand = func() float64 { return tt.rand }
+			u, stop := start(t, o)
+			time.Sleep(4 * tt.want)
+			synctest.Wait()
+			if !u.State().Connected {
+				t.Errorf("link with pings and pongs ended: %+v", u.State())
+			}
+			stop()
+			stopRelay()
+			if len(r.dials) != 1 || len(pings) != 5 {
+				t.Fatalf("got %d links and %d pings, want 1 and 4", len(r.dials), len(pings)-1)
+			}
+			for i, at := range sinceFirst(pings) {
+				if want := time.Duration(i+1) * tt.want; at != want {
+					t.Errorf("%+v: ping %d came after %v, want %v", tt.welcome, i, at, want)
+				}
+			}
+		})
+	}
+}
+
+func TestDeadRelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &relay{t: t, link: func(ws *websocket.Conn, _ int) {
+			ws.SetPingHandler(func(string) error { return nil }) // no pong
+			if accept(t, ws) {
+				_ = readUntilClosed(ws, nil)
+			}
+		}}
+		o, stopRelay := serveMemory(t, r, echo)
+		u, stop := start(t, o)
+		time.Sleep(wire.DeadAfter - time.Millisecond)
+		synctest.Wait()
+		if !u.State().Connected {
+			t.Errorf("link ended before %v of silence: %+v", wire.DeadAfter, u.State())
+		}
+		time.Sleep(2 * time.Millisecond)
+		synctest.Wait()
+		if s := u.State(); s.Connected || s.Cause != CauseSilent {
+			t.Errorf("after %v of silence the state is %+v, want %s", wire.DeadAfter, s, CauseSilent)
+		}
+		stop()
+		stopRelay()
+	})
+}
+
+// TestSlowlyArrivingFrame sends a frame so slowly that it takes longer than a
+// silence may: bytes are a sign of life too.
+func TestSlowlyArrivingFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answered := make(chan struct{})
+		r := &relay{t: t, link: func(ws *websocket.Conn, _ int) {
+			ws.SetPingHandler(func(string) error { return nil })
+			if !accept(t, ws) {
+				return
+			}
+			frame := wire.AppendCall(nil, 1, "status", nil, 0)
+			go func() { // a frame with its length, unmasked as a server's is
+				_, _ = ws.NetConn().Write([]byte{0x81, byte(len(frame))})
+				for _, c := range frame {
+					time.Sleep(10 * time.Second)
+					_, _ = ws.NetConn().Write([]byte{c})
+				}
+			}()
+			_ = readUntilClosed(ws, func(wire.Message) { close(answered) })
+		}}
+		o, stopRelay := serveMemory(t, r, echo)
+		u, stop := start(t, o)
+		<-answered
+		if s := u.State(); !s.Connected {
+			t.Errorf("state is %+v, want connected", s)
+		}
+		stop()
+		stopRelay()
+	})
+}
+
+func TestRelayThatDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		r := &relay{t: t, link: func(ws *websocket.Conn, _ int) {
+			if accept(t, ws) {
+				call(ws, 1, "status", 0)
+				<-hold
+			}
+		}}
+		o, stopRelay := serveMemory(t, r, func(context.Context, string, json.RawMessage) (json.RawMessage, error) {
+			return json.RawMessage(`"` + strings.Repeat("x", 100<<10) + `"`), nil
+		})
+		u, stop := start(t, o)
+		time.Sleep(wire.WriteWithin + time.Millisecond)
+		synctest.Wait()
+		if s := u.State(); s.Connected || s.Cause != CauseSlow {
+			t.Errorf("state is %+v, want %s", s, CauseSlow)
+		}
+		stop()
+		close(hold)
+		stopRelay()
+	})
+}
+
+// TestFlood asks more than is answered without reading: the agent hangs up
+// and does not collect answers.
+func TestFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		r := &relay{t: t, link: func(ws *websocket.Conn, dial int) {
+			if !accept(t, ws) {
+				return
+			}
+			for id := wire.CallID(1); dial == 1 && id < 1000; id++ {
+				call(ws, id, "status", 0)
+			}
+			<-hold
+		}}
+		o, stopRelay := serveMemory(t, r, echo)
+		u, stop := start(t, o)
+		time.Sleep(wire.WriteWithin / 2)
+		synctest.Wait()
+		if s := u.State(); s.Cause != CauseSlow || s.LastError != "relay asks faster than it reads" {
+			t.Errorf("state is %+v, want that the flood ended the link", s)
+		}
+		stop()
+		close(hold)
+		stopRelay()
+	})
+}
+
+func TestStop(t *testing.T) {
+	t.Run("says goodbye", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ended := make(chan error, 1)
+			r := &relay{t: t, link: func(ws *websocket.Conn, _ int) {
+				if accept(t, ws) {
+					ended <- readUntilClosed(ws, nil)
+				}
+			}}
+			o, stopRelay := serveMemory(t, r, echo)
+			u, stop := start(t, o)
+			time.Sleep(time.Second)
+			stop()
+			if got := closeCode(<-ended); got != websocket.CloseGoingAway {
+				t.Errorf("got close code %d, want 1001", got)
+			}
+			if u.State().Connected {
+				t.Errorf("state is still connected")
+			}
+			stopRelay()
+		})
+	})
+	t.Run("handler that does not heed its context", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			release := make(chan struct{})
+			r := &relay{t: t, link: func(ws *websocket.Conn, _ int) {
+				if accept(t, ws) {
+					call(ws, 1, "status", 0)
+					_ = readUntilClosed(ws, nil)
+				}
+			}}
+			o, stopRelay := serveMemory(t, r, func(context.Context, string, json.RawMessage) (json.RawMessage, error) {
+				<-release
+				return nil, nil
+			})
+			_, stop := start(t, o)
+			time.Sleep(time.Second)
+			stop() // fails when it takes over 5 s
+			close(release)
+			stopRelay()
+		})
+	})
+	t.Run("relay that reads nothing", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			hold := make(chan struct{})
+			r := &relay{t: t, link: func(ws *websocket.Conn, _ int) {
+				if accept(t, ws) {
+					call(ws, 1, "status", 0)
+					<-hold
+				}
+			}}
+			o, stopRelay := serveMemory(t, r, echo)
+			_, stop := start(t, o)
+			time.Sleep(time.Second)
+			stop()
+			close(hold)
+			stopRelay()
+		})
+	})
+	t.Run("relay that does not answer the upgrade", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			m := listenMemory()
+			o := testOptions("http://localhost", echo)
+			o.Dial = m.dial
+			_, stop := start(t, o)
+			c, err := m.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			_ = c.Close()
+		})
+	})
+}
+
+// TestStuckHandlers proves that handlers which never return take the slots of
+// all links to come, and no more goroutines.
+func TestStuckHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var started atomic.Int32
+		kinds := make(chan usage.Kind, 100)
+		r := &relay{t: t, link: func(ws *websocket.Conn, dial int) {
+			if !accept(t, ws) {
+				return
+			}
+			for id := wire.CallID(1); id <= wire.MaxCalls; id++ {
+				call(ws, id, "status", 0)
+			}
+			if dial == 1 {
+				time.Sleep(time.Second)
+				return
+			}
+			_ = readUntilClosed(ws, func(m wire.Message) { kinds <- errorOf(m) })
+		}}
+		o, stopRelay := serveMemory(t, r, func(context.Context, string, json.RawMessage) (json.RawMessage, error) {
+			started.Add(1)
+			<-release
+			return nil, nil
+		})
+		_, stop := start(t, o)
+		for range wire.MaxCalls {
+			if got := <-kinds; got != usage.Busy {
+				t.Errorf("second link got %v, want busy", got)
+			}
+		}
+		if n := started.Load(); n != wire.MaxCalls {
+			t.Errorf("%d handlers run, want %d", n, wire.MaxCalls)
+		}
+		close(release)
+		stop()
+		stopRelay()
+	})
+}
+
+func TestDeadlines(t *testing.T) {
+	for _, tt := range []struct{ asked, want time.Duration }{
+		{2 * time.Second, 2 * time.Second}, {0, defaultTimeout}, {time.Hour, longestTimeout},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			took := make(chan time.Duration, 1)
+			r := &relay{t: t, link: func(ws *websocket.Conn, _ int) {
+				if accept(t, ws) {
+					call(ws, 1, "status", tt.asked)
+					_ = readUntilClosed(ws, func(m wire.Message) { t.Errorf("got %+v after the deadline, want nothing", m) })
+				}
+			}}
+			o, stopRelay := serveMemory(t, r, func(ctx context.Context, _ string, _ json.RawMessage) (json.RawMessage, error) {
+				begin := time.Now()
+				<-ctx.Done()
+				took <- time.Since(begin)
+				return json.RawMessage("1"), nil
+			})
+			_, stop := start(t, o)
+			if got := <-took; got != tt.want {
+				t.Errorf("asked for %v: context ended after %v, want %v", tt.asked, got, tt.want)
+			}
+			time.Sleep(time.Second)
+			stop()
+			stopRelay()
+		})
+	}
+}
+
+func TestLastGood(t *testing.T) {
+	build := time.Date(1999, 12, 1, 0, 0, 0, 0, time.UTC) // bubbles begin in 2000
+	for _, tt := range []struct {
+		name           string
+		clock, relay   time.Duration // against the true time
+		stored         time.Time
+		want           []time.Duration // stored times after the start of the bubble
+		links, lasting int
+	}{
+		{name: "once a day", links: 5, lasting: 10, want: []time.Duration{0, 30 * time.Hour}},
+		{name: "stored lately", stored: time.Date(1999, 12, 31, 23, 0, 0, 0, time.UTC), links: 1},
+		{name: "clock ahead", clock: 1e5 * time.Hour, links: 1, want: []time.Duration{0}},
+		{name: "relay ahead", relay: 1e5 * time.Hour, links: 1, want: []time.Duration{0}},
+		{name: "clock unset", clock: -1e5 * time.Hour, links: 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				r := &relay{t: t, link: func(ws *websocket.Conn, _ int) {
+					_, _, _ = ws.ReadMessage()
+					welcome, _ := json.Marshal(wire.Welcome{ServerTime: time.Now().Add(tt.relay)})
+					_ = ws.WriteMessage(websocket.TextMessage, wire.AppendResult(nil, 1, welcome))
+					closeAfter(ws, 10*time.Hour-time.Second)
+					_ = readUntilClosed(ws, nil)
+				}}
+				o, stopRelay := serveMemory(t, r, echo)
+				o.BuildTime, o.Client.LastGood = build, tt.stored
+				o.Now = func() time.Time { return time.Now().Add(tt.clock) }
+				var got []time.Duration
+				o.SaveLastGood = func(at time.Time) error {
+					got = append(got, at.Sub(begin).Round(time.Minute))
+					return nil
+				}
+				_, stop := start(t, o)
+				time.Sleep(time.Duration(tt.links) * (10*time.Hour - time.Minute))
+				stop()
+				stopRelay()
+				if !slices.Equal(got, tt.want) {
+					t.Errorf("stored %v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}
