@@ -94,7 +94,7 @@ func (p *program) runDump(c *cli.Context) error {
 		return err
 	}
 	if answer.Damage != "" {
-		return fmt.Errorf("%s is damaged, what is shown is the good part: %s", usage.Clean(answer.Source, 256), answer.Damage)
+		return fmt.Errorf("only the good part is shown: %s", answer.Damage)
 	}
 	return nil
 }

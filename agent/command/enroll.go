@@ -28,7 +28,7 @@ func (p *program) enroll() *cli.Command {
 		) + "\n\nA token comes from: netpilot-relay enrolment create. It is good for 15 minutes and one router." +
 			"\nA token is never taken from the command line, which every user of the router can see.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "relay", Required: true, Usage: "the relay's `URL`, https://HOST; http:// only on loopback"},
+			&cli.StringFlag{Name: "relay", Usage: "the relay's `URL`, https://HOST; http:// only on loopback"},
 			&cli.StringFlag{Name: "token-file", Usage: "`FILE` that holds the token"},
 		},
 		Action: p.runEnroll,
@@ -36,6 +36,9 @@ func (p *program) enroll() *cli.Command {
 }
 
 func (p *program) runEnroll(c *cli.Context) error {
+	if c.String("relay") == "" {
+		return misuse{fmt.Errorf("enroll needs --relay URL; see: netpilot-agent enroll --help")}
+	}
 	relay, err := config.ParseRelay(c.String("relay"))
 	if err != nil {
 		return misuse{fmt.Errorf("--relay: %w", err)}

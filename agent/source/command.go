@@ -3,7 +3,6 @@ package source
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -73,13 +72,6 @@ func decodeJSON(out io.Reader, sink usage.Sink) error {
 		return err
 	}
 	return each(rows, sink.Add)
-}
-
-func notEOF(err error) error {
-	if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil
-	}
-	return err
 }
 
 // limited keeps the first bytes written to it.

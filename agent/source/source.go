@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -232,10 +233,14 @@ func (r *Router) failed(req Request, tried []Attempt) error {
 func each(rows nlbwmon.Rows, visit func(*usage.Record)) error {
 	var rec usage.Record
 	for {
-		if err := rows.Next(&rec); err != nil {
-			return notEOF(err)
+		switch err := rows.Next(&rec); err {
+		case nil:
+			visit(&rec)
+		case io.EOF: // alone, unwrapped: the end of whole data
+			return nil
+		default:
+			return err
 		}
-		visit(&rec)
 	}
 }
 

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// WriteCSV writes the answer's page as CSV with a header line (RFC 4180). A
-// cell that a spreadsheet would take for a formula gets a leading quote.
+// WriteCSV writes the answer's page as CSV with a header line (RFC 4180, but
+// for lines that end as Unix tools expect). A cell that a spreadsheet would
+// take for a formula gets a leading quote.
 func (a *Answer) WriteCSV(w io.Writer) error {
 	c := csv.NewWriter(w)
-	c.UseCRLF = true // RFC 4180 section 2.1
 	head := map[View][]string{
 		ByDevice:  {"mac", "ip", "ips", "hostname"},
 		ByHost:    {"mac", "ip", "hostname"},
