@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -93,7 +94,7 @@ func (p *program) routerRevoke(c *cli.Context) error {
 	if err := arguments(c, "ID"); err != nil {
 		return err
 	}
-	prefix := c.Args().First()
+	prefix := strings.TrimSuffix(c.Args().First(), "…") // as copied from the table
 	if prefix == "" {
 		return misusef(c, "ID is empty")
 	}
