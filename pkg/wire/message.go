@@ -41,6 +41,9 @@ type errorObject struct {
 	} `json:"data"`
 }
 
+// maxID is the largest whole number that every JSON reader keeps exactly.
+const maxID = 1 << 53
+
 // maxTimeout bounds a call's timeout, so that a hostile number cannot
 // overflow a duration.
 const maxTimeout = 10 * time.Minute
@@ -69,6 +72,8 @@ func Decode(frame []byte) (Message, error) {
 	switch {
 	case e.Version != "2.0":
 		return m, usage.Errorf(usage.Invalid, `frame has no "jsonrpc":"2.0"`)
+	case e.ID != nil && (m.ID == 0 || m.ID > maxID):
+		return m, usage.Errorf(usage.Invalid, "id is not from 1 to 2^53")
 	case e.Method != "" && (e.Result != nil || e.Error != nil):
 		return m, usage.Errorf(usage.Invalid, "frame is a call and a reply at once")
 	case e.Method == "" && e.ID == nil:
@@ -95,7 +100,7 @@ func AppendCall(dst []byte, id CallID, method string, params json.RawMessage, ti
 	}
 	if timeout > 0 {
 		dst = append(dst, `,"timeout_ms":`...)
-		dst = strconv.AppendInt(dst, timeout.Milliseconds(), 10)
+		dst = strconv.AppendInt(dst, max(timeout.Milliseconds(), 1), 10) // 0 would be no timeout
 	}
 	return append(dst, '}')
 }
