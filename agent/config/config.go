@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"unicode"
@@ -153,14 +154,18 @@ func Load(root string) (Config, []Warning, error) {
 	return c, warnings, nil
 }
 
-// Enable writes option enabled into ROOT/etc/config/netpilot, which must
-// exist, and keeps the rest of the file.
+// Enable writes option enabled into ROOT/etc/config/netpilot and keeps the
+// rest of the file.
 func Enable(root string, enabled bool) error {
 	value := "0"
 	if enabled {
 		value = "1"
 	}
-	return uci.Set(filepath.Join(root, Path), uci.Edit{
+	path := filepath.Join(root, Path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return uci.Set(path, uci.Edit{
 		Type: SectionType, Section: SectionName, Option: "enabled", Value: value,
 	})
 }

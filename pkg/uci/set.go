@@ -1,7 +1,9 @@
 package uci
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -17,10 +19,17 @@ type Edit struct {
 }
 
 // Set changes the file at path by e and leaves every other byte and the
-// file's mode as they are. The file must exist; a power cut leaves the old or
-// the new text.
+// file's mode as they are; a power cut leaves the old or the new text. A file
+// that does not exist is made, with mode 0600, in a directory that must.
 func Set(path string, e Edit) error {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		text, err := SetText(nil, path, e)
+		if err != nil {
+			return err
+		}
+		return atomicfile.Write(path, text, 0o600)
+	}
 	if err != nil {
 		return err // names the path
 	}
