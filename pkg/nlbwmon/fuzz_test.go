@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
@@ -103,7 +106,7 @@ func FuzzCSV(f *testing.F) {
 	fuzzText(f, "csv")
 }
 
-// Names are bounded, and a table is found again entry by entry.
+// Names are bounded, and a table written line by line is read back.
 func FuzzProtocols(f *testing.F) {
 	seed(f, "protocols", "odd-protocols/protocols")
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -114,24 +117,19 @@ func FuzzProtocols(f *testing.F) {
 		if p.Len()*5 > len(b)+1 {
 			t.Fatalf("got %d entries from %d bytes", p.Len(), len(b))
 		}
-		found := 0
-		for proto := range 256 {
-			if found == p.Len() {
-				break
+		var again bytes.Buffer
+		for key, name := range nlbwmon.NamesOf(p) {
+			if name == "" || len(name) > 32 || strings.ContainsAny(name, "\n\x00") {
+				t.Fatalf("got name %q", name)
 			}
-			for port := range 1 << 16 {
-				name, ok := p.Lookup(uint8(proto), uint16(port))
-				if !ok {
-					continue
-				}
-				found++
-				if name == "" || len(name) > 32 || bytes.ContainsAny([]byte(name), "\n\x00") {
-					t.Fatalf("got name %q", name)
-				}
+			if got, ok := p.Lookup(uint8(key>>16), uint16(key)); !ok || got != name {
+				t.Fatalf("got %q, %t for %#x, want %q", got, ok, key, name)
 			}
+			fmt.Fprintf(&again, "%d %d %s\n", key>>16, key&0xffff, name)
 		}
-		if found != p.Len() {
-			t.Fatalf("found %d of %d entries", found, p.Len())
+		back, err := nlbwmon.ParseProtocols(&again)
+		if err != nil || !maps.Equal(nlbwmon.NamesOf(back), nlbwmon.NamesOf(p)) {
+			t.Fatalf("got %v back, %v", nlbwmon.NamesOf(back), err)
 		}
 	})
 }

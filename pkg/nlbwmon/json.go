@@ -61,6 +61,13 @@ func (d *JSONDecoder) begin() error {
 	}
 }
 
+// Header is empty: nlbw prints neither period nor number of rows.
+func (d *JSONDecoder) Header() Header { return Header{} }
+
+// Layer7 is the service name in the row read last, "" if there was none. Its
+// bytes come from the router's protocols file: clean them before showing.
+func (d *JSONDecoder) Layer7() string { return string(d.layer7) }
+
 // Next reads one row into rec; io.EOF follows the last one. An error other
 // than io.EOF is a *DataError and stays.
 func (d *JSONDecoder) Next(rec *usage.Record) error { return d.next(rec, d.row) }

@@ -30,15 +30,6 @@ func glob(t testing.TB, pattern string) []string {
 	return files
 }
 
-// scenarios are the recorded runs: folders with raw/.
-func scenarios(t testing.TB) []string {
-	var dirs []string
-	for _, raw := range append(glob(t, "*/raw"), glob(t, "arch/*/raw")...) {
-		dirs = append(dirs, filepath.Dir(raw))
-	}
-	return dirs
-}
-
 // orderOf is the byte order of a recorded file's router.
 func orderOf(path string) nlbwmon.AddrOrder {
 	if strings.Contains(path, "mips-be") {

@@ -156,13 +156,6 @@ func (t *textRows) fault(err error) error {
 	return e
 }
 
-// Header is empty: nlbw prints neither period nor number of rows.
-func (t *textRows) Header() Header { return Header{} }
-
-// Layer7 is the service name nlbw printed in the row read last, "" if none.
-// Its bytes come from the router's protocols file: clean them before showing.
-func (t *textRows) Layer7() string { return string(t.layer7) }
-
 // next runs row, which fills rec or returns io.EOF, and keeps its error.
 func (t *textRows) next(rec *usage.Record, row func(*usage.Record) error) error {
 	if t.err != nil {

@@ -148,7 +148,7 @@ func (d *Daemon) writeLocked(path string, p nlbwmon.Period) error {
 	var w io.Writer = &data
 	var z *gzip.Writer
 	if strings.HasSuffix(path, ".gz") {
-		z, _ = gzip.NewWriterLevel(&data, gzip.BestCompression) // the level is valid
+		z = gzip.NewWriter(&data)
 		w = z
 	}
 	h := nlbwmon.Header{Period: p, Interval: d.opts.Interval, Compact: d.opts.Compact}
