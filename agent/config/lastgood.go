@@ -1,8 +1,6 @@
 package config
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,8 +30,8 @@ func LastGood(root string) time.Time {
 // SaveLastGood stores t.
 func SaveLastGood(root string, t time.Time) error {
 	path := filepath.Join(root, lastGoodPath)
-	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err // names the path
 	}
 	return atomicfile.Write(path, []byte(t.UTC().Format(time.RFC3339)+"\n"), 0o600)
 }

@@ -19,15 +19,18 @@ const noZone = "?"
 // routers do not have: the string is the whole rule, and a TZif file may carry
 // it as its footer.
 func Location(tz string) (*time.Location, error) {
-	loc, err := time.LoadLocationFromTZData(tz, tzif(tz))
-	if err == nil {
+	rule := tz
+	if tz == "UTC" || tz == "GMT" { // OpenWrt's default; the standard wants the offset
+		rule += "0"
+	}
+	loc, err := time.LoadLocationFromTZData(tz, tzif(rule))
+	if err == nil && usage.Clean(tz, maxFact) == tz {
 		// Go keeps silent about a footer that it cannot read.
 		if name, _ := time.Unix(0, 0).In(loc).Zone(); name != noZone {
 			return loc, nil
 		}
-		err = fmt.Errorf("not a POSIX time zone such as CET-1CEST,M3.5.0,M10.5.0/3")
 	}
-	return nil, fmt.Errorf("time zone %q: %w; see option timezone in /etc/config/system", usage.Clean(tz, 80), err)
+	return nil, fmt.Errorf("time zone %q is not a POSIX one such as CET-1CEST,M3.5.0,M10.5.0/3; see option timezone in /etc/config/system", usage.Clean(tz, 80))
 }
 
 // tzif is the smallest TZif version 2 file with a footer (RFC 8536 section 3):

@@ -76,7 +76,11 @@ func (f *File) edit(text []byte, e Edit) ([]byte, error) {
 	line := "\toption " + e.Option + " " + quote(e.Value)
 	switch {
 	case s == nil:
-		return splice(text, f.end, f.end, lineBreak(text, f.end)+"\nconfig "+e.Type+" "+quote(e.Section)+"\n"+line+"\n"), nil
+		gap := ""
+		if f.end > 0 {
+			gap = lineBreak(text, f.end) + "\n"
+		}
+		return splice(text, f.end, f.end, gap+"config "+e.Type+" "+quote(e.Section)+"\n"+line+"\n"), nil
 	case o == nil:
 		at := afterLine(text, s.end)
 		if at < 0 { // another statement follows on the same line

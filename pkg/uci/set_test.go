@@ -26,7 +26,7 @@ func TestSetText(t *testing.T) {
 		{"append without line end", "config agent 'agent'", edit, "config agent 'agent'\n\toption enabled '1'\n"},
 		{"append before a semicolon", "config agent 'agent'; config x", edit, "config agent 'agent'\n\toption enabled '1'; config x"},
 		{"new section", "config x", edit, "config x\n\nconfig agent 'agent'\n\toption enabled '1'\n"},
-		{"new file", "", edit, "\nconfig agent 'agent'\n\toption enabled '1'\n"},
+		{"new file", "", edit, "config agent 'agent'\n\toption enabled '1'\n"},
 		{"quote", "config agent 'agent'\noption n old\n", Edit{"agent", "agent", "n", "it's\n#"},
 			"config agent 'agent'\noption n 'it'\\''s\n#'\n"},
 	}
@@ -69,23 +69,30 @@ func TestSetTextErrors(t *testing.T) {
 
 func TestSet(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "netpilot")
-	if err := Set(path, Edit{"agent", "agent", "enabled", "1"}); !os.IsNotExist(err) {
-		t.Errorf("got %v, want that the file must exist", err)
+	check := func(value string, mode os.FileMode) {
+		t.Helper()
+		got, err := os.ReadFile(path)
+		if want := "config agent 'agent'\n\toption enabled '" + value + "'\n"; err != nil || string(got) != want {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm() != mode {
+			t.Errorf("got mode %v, %v, want %v", info.Mode(), err, mode)
+		}
 	}
-	if err := os.WriteFile(path, []byte("config agent 'agent'\n\toption enabled '0'\n"), 0o600); err != nil {
+	for _, value := range []string{"0", "1"} { // makes the file, then changes it
+		if err := Set(path, Edit{"agent", "agent", "enabled", value}); err != nil {
+			t.Fatal(err)
+		}
+		check(value, 0o600)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := Set(path, Edit{"agent", "agent", "enabled", "1"}); err != nil {
+	if err := Set(path, Edit{"agent", "agent", "enabled", "on"}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := os.ReadFile(path)
-	if want := "config agent 'agent'\n\toption enabled '1'\n"; err != nil || string(got) != want {
-		t.Errorf("got %q, %v, want %q", got, err, want)
-	}
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("got mode %v, %v, want 0600", info.Mode(), err)
-	}
+	check("on", 0o644)
 	if left, err := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
 		t.Errorf("got %d files, %v, want no temporary file left", len(left), err)
 	}
