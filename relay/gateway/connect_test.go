@@ -171,6 +171,7 @@ func TestTooManyConnections(t *testing.T) {
 		for range 4 {
 			r.open(secret)
 		}
+		synctest.Wait() // the relay counts them after its answer
 		_, resp, err := r.dial(secret, nil)
 		if !errors.Is(err, websocket.ErrBadHandshake) {
 			t.Fatalf("fifth connection: got %v, want a refusal", err)

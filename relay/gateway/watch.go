@@ -22,6 +22,9 @@ const enrolledAgain = "this router was enrolled again; connect with its new secr
 // tried again.
 func (g *Gateway) Run(ctx context.Context) error {
 	if err := g.store.AllOffline(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // told to end before it began
+		}
 		return fmt.Errorf("mark routers as offline: %w", err)
 	}
 	tick := time.NewTicker(watchEvery)
