@@ -270,10 +270,14 @@ func TestClientNotASocket(t *testing.T) {
 func TestClientContext(t *testing.T) {
 	c, _ := start(t, nlbwmontest.Options{Frozen: true}, nil)
 	c.Timeout = time.Minute
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), short)
 	defer cancel()
 	_, _, err := dump(ctx, c, 0)
 	wantFault(t, err, usage.Timeout, context.DeadlineExceeded, "given up")
+	if took := time.Since(began); took > c.Timeout/2 {
+		t.Errorf("got an end after %v, want it with the context's", took)
+	}
 	_, err = c.List(ctx) // over already
 	wantFault(t, err, usage.Timeout, context.DeadlineExceeded, "given up")
 }
