@@ -112,8 +112,8 @@ func (l *link) run(ctx context.Context) error {
 		defer close(reading)
 		why := closed(l.readAll(ctx), wire.MaxFrame)
 		l.end(why)
-		if why.close != 0 { // unread bytes would turn our hanging up into a reset, which can outrun the close frame
-			_, _ = io.Copy(io.Discard, l.raw) // until the relay hangs up, or run does
+		if why.close != 0 {
+			l.linger()
 		}
 	}()
 	go func() {
@@ -165,6 +165,16 @@ func (l *link) goodbye(why error) bool {
 	}
 	err := l.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(byeWithin))
 	return err == nil || errors.Is(err, websocket.ErrCloseSent)
+}
+
+// linger reads what the relay still sends until it hangs up: bytes left unread
+// would turn our hanging up into a reset, which can outrun the close frame.
+// Only the reader may call it, as its last read.
+func (l *link) linger() {
+	l.raw.idle = 0
+	if l.raw.SetReadDeadline(time.Now().Add(flushWithin+byeWithin)) == nil {
+		_, _ = io.Copy(io.Discard, l.raw) // ends when the relay, run or the deadline does
+	}
 }
 
 // read takes the next frame.

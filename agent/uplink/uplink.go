@@ -160,7 +160,9 @@ func (u *Uplink) once(ctx context.Context) (up time.Time, err error) {
 		calls:   make(map[wire.CallID]context.CancelFunc),
 	}
 	if err := l.hello(ctx); err != nil {
-		l.goodbye(err)
+		if l.goodbye(err) {
+			l.linger()
+		}
 		return time.Time{}, err
 	}
 	up = time.Now()
