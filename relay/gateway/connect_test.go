@@ -150,18 +150,23 @@ func TestTricklingHello(t *testing.T) {
 	simulate(t, func(t *testing.T, r *rig) {
 		a := r.open(r.enrol(router1))
 		began := time.Now()
-		go func() { // ends when the relay hangs up
-			w, err := a.ws.NextWriter(websocket.TextMessage)
-			for err == nil {
-				if _, err = w.Write([]byte(strings.Repeat(" ", 8<<10))); err == nil {
-					time.Sleep(time.Second)
+		done := make(chan struct{})
+		go func() { // ends when the relay stops reading
+			defer close(done)
+			fragment := []byte{0x01, 0x81, 0, 0, 0, 0, ' '} // RFC 6455 section 5.2: text, more follows, masked with zeros
+			for {
+				if _, err := a.ws.NetConn().Write(fragment); err != nil {
+					return
 				}
+				fragment[0] = 0x00 // continuation
+				time.Sleep(time.Second)
 			}
 		}()
-		a.wantClose(websocket.CloseMessageTooBig, "")
-		if took := time.Since(began); took > wire.HelloWithin {
-			t.Errorf("closed after %v, want at most %v", took, wire.HelloWithin)
+		a.wantClose(wire.CloseProtocol, "no hello within 10s")
+		if took := time.Since(began); took != wire.HelloWithin {
+			t.Errorf("closed after %v, want %v", took, wire.HelloWithin)
 		}
+		<-done
 	})
 }
 

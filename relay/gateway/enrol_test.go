@@ -173,8 +173,8 @@ func TestRevokeLiveLink(t *testing.T) {
 		if err := r.db.RevokeRouter(t.Context(), router1, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		go early.wantClose(wire.CloseRevoked, "revoked")
 		a.wantClose(wire.CloseRevoked, "revoked")
+		early.wantClose(wire.CloseRevoked, "revoked")
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("closed after %v, want at most 2s", took)
 		}

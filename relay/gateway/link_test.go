@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -194,9 +195,11 @@ func TestDrain(t *testing.T) {
 		for range 5 {
 			a.read()
 		}
-		go early.wantClose(websocket.CloseGoingAway, "")
-		go a.wantClose(websocket.CloseGoingAway, "going away")
+		var ends sync.WaitGroup
+		ends.Go(func() { early.wantClose(websocket.CloseGoingAway, "") })
+		ends.Go(func() { a.wantClose(websocket.CloseGoingAway, "going away") })
 		r.gateway.Drain(t.Context())
+		ends.Wait()
 		wantKinds(t, out, 5, usage.Offline)
 		if _, resp, err := r.dial(secret, nil); err == nil || resp.StatusCode != 503 {
 			t.Errorf("dial while draining: got %v, want 503", err)
