@@ -1,0 +1,264 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/netpilot/netpilot/pkg/nlbwmon/nlbwmontest"
+)
+
+const lab = "02:77:00:00:00:01"
+
+// TestRecordedUsageReachesREST follows what the real nlbwmon recorded through
+// agent and relay, byte for byte the sums that stock nlbw printed then.
+func TestRecordedUsageReachesREST(t *testing.T) {
+	s, r := newServer(t), newRouter(t, lab, "live-lab")
+	r.enrol(s)
+	r.run()
+	s.online(1)
+	id := "?routerId=" + r.id()
+
+	a := s.get("/api/device-usage/current" + id)
+	var current struct {
+		Source       string
+		Devices      []map[string]any
+		TotalDevices int    `json:"total_devices"`
+		TotalBytes   uint64 `json:"total_bytes"`
+	}
+	if err := json.Unmarshal(a.Data, &current); err != nil || a.status != http.StatusOK {
+		t.Fatalf("status %d, %v: %s", a.status, err, a.Data)
+	}
+	stock, err := os.ReadFile(recordings + "/live-lab/nlbw-musl/json-g-mac.out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var recorded struct{ Data [][]any }
+	if err := json.Unmarshal(stock, &recorded); err != nil {
+		t.Fatal(err)
+	}
+	if len(current.Devices) != len(recorded.Data) || current.TotalDevices != len(recorded.Data) {
+		t.Fatalf("%d devices, stock nlbw printed %d", len(current.Devices), len(recorded.Data))
+	}
+	for _, row := range recorded.Data { // mac conns rx_bytes rx_pkts tx_bytes tx_pkts
+		found := false
+		for _, d := range current.Devices {
+			if d["mac"] == row[0] {
+				found = d["connections"] == row[1] && d["bytes_rx"] == row[2] && d["packets_rx"] == row[3] &&
+					d["bytes_tx"] == row[4] && d["packets_tx"] == row[5]
+			}
+		}
+		if !found {
+			t.Errorf("REST does not say what stock nlbw printed: %v, got %v", row, current.Devices)
+		}
+	}
+	if current.Source != "snapshot" || current.TotalBytes != 16816186 {
+		t.Errorf("source %s, %d bytes", current.Source, current.TotalBytes)
+	}
+	if text := string(a.Data); strings.Contains(text, "\x1b") || strings.Contains(text, "<script>") || strings.Contains(text, "\u202e") {
+		t.Errorf("a hostile name came through: %s", text)
+	}
+
+	for path, want := range map[string]string{
+		"/api/device-usage/current" + id + "&limit=1&offset=1&sort=tx": `"mac":"02:77:00:00:00:12"`,
+		"/api/device-usage/device/02:77:00:00:00:11" + id:              `"hostname":"laptop"`,
+		"/api/device-usage/device/02-77-00-00-00-11" + id:              `"service":"HTTPS"`,
+		"/api/device-usage/records" + id + "&limit=2":                  `"total_records":15`,
+		"/api/device-usage/status" + id:                                `"connected":true`,
+		"/api/device-usage/current" + id + "&period=2026-11-01":        `"source":"file"`,
+	} {
+		if a := s.get(path); a.status != http.StatusOK || !strings.Contains(string(a.Data), want) {
+			t.Errorf("GET %s: status %d, no %s in %s %v", path, a.status, want, a.Data, a.Error)
+		}
+	}
+	for path, want := range map[string]answer{
+		"/api/device-usage/device/02:00:00:00:00:99" + id:               {status: 404, Error: struct{ Code, Message string }{Code: "DEVICE_NOT_FOUND"}},
+		"/api/device-usage/device/00:00:00:00:00:00" + id:               {status: 400, Error: struct{ Code, Message string }{Code: "BAD_REQUEST"}},
+		"/api/device-usage/device/nonsense" + id:                        {status: 400, Error: struct{ Code, Message string }{Code: "BAD_REQUEST"}},
+		"/api/device-usage/current?routerId=" + strings.Repeat("a", 64): {status: 404, Error: struct{ Code, Message string }{Code: "ROUTER_NOT_FOUND"}},
+		"/api/device-usage/current":                                     {status: 400, Error: struct{ Code, Message string }{Code: "BAD_REQUEST"}},
+		"/api/device-usage/current" + id + "&sort=colour":               {status: 400, Error: struct{ Code, Message string }{Code: "BAD_REQUEST"}},
+		"/api/device-usage/current" + id + "&sessionId=x":               {status: 401, Error: struct{ Code, Message string }{Code: "SESSION_INVALID"}},
+	} {
+		if a := s.get(path); a.status != want.status || a.Error.Code != want.Error.Code || a.Success {
+			t.Errorf("GET %s: status %d %v, want %d %s", path, a.status, a.Error, want.status, want.Error.Code)
+		}
+	}
+
+	key := s.key
+	s.key = "npk_" + strings.Repeat("A", 43)
+	if a := s.get("/api/device-usage/current" + id); a.status != 401 || a.Error.Code != "UNAUTHENTICATED" {
+		t.Errorf("wrong key: %d %v", a.status, a.Error)
+	}
+	s.key = key
+
+	r.stop()
+	s.online(0)
+	if a := s.get("/api/device-usage/current" + id); a.status != 503 || a.Error.Code != "ROUTER_OFFLINE" {
+		t.Errorf("agent gone: %d %v", a.status, a.Error)
+	}
+}
+
+// TestBrokenNlbwmon is each way nlbwmon fails: one clear error, and the link
+// stays.
+func TestBrokenNlbwmon(t *testing.T) {
+	s, r := newServer(t), newRouter(t, lab, "live-lab")
+	r.enrol(s)
+	r.run()
+	s.online(1)
+	path := "/api/device-usage/current?routerId=" + r.id()
+	for name, break_ := range map[string]func(*nlbwmontest.Options){
+		"frozen":        func(o *nlbwmontest.Options) { o.Frozen = true },
+		"dies mid-dump": func(o *nlbwmontest.Options) { o.Frozen, o.DieAfterRows = false, 2 },
+	} {
+		r.only(break_)
+		if a := s.get(path); a.status != 502 || a.Error.Code != "NLBWMON_UNAVAILABLE" || !strings.Contains(a.Error.Message, "service nlbwmon") {
+			t.Errorf("%s: %d %v", name, a.status, a.Error)
+		}
+	}
+	r.only(func(o *nlbwmontest.Options) { o.Frozen, o.DieAfterRows = false, 0 })
+	if a := s.get(path); a.status != 200 || !strings.Contains(string(a.Data), `"source":"socket"`) {
+		t.Errorf("repaired: %d %v %s", a.status, a.Error, a.Data)
+	}
+}
+
+// TestEnrolment: a token opens the door once, and no error says more than it
+// must.
+func TestEnrolment(t *testing.T) {
+	s, r := newServer(t), newRouter(t, lab, "live-lab")
+	token := s.admin("enrolment", "create")
+	if exit, stdout, stderr := r.command(token, "enroll", "--relay", s.url); exit != 0 || !strings.Contains(stdout, "enrolled as router") {
+		t.Fatalf("exit code %d: %s %s", exit, stdout, stderr)
+	}
+	info, err := os.Stat(filepath.Join(r.root, "etc/netpilot/identity.json"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("identity: %v %v", info, err)
+	}
+	file := filepath.Join(r.root, "token")
+	if err := os.WriteFile(file, []byte("npt_wrong\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expired := s.admin("enrolment", "create", "--ttl", "1ns")
+	for name, args := range map[string][2]string{"used": {token, ""}, "expired": {expired, ""}, "wrong": {"", file}} {
+		words := []string{"enroll", "--relay", s.url}
+		if args[1] != "" {
+			words = append(words, "--token-file", args[1])
+		}
+		exit, _, stderr := r.command(args[0], words...)
+		if exit != 1 || !strings.Contains(stderr, "token is wrong, used or expired") {
+			t.Errorf("%s token: exit code %d, %q", name, exit, stderr)
+		}
+		if strings.Contains(stderr, strings.TrimSpace(token)) {
+			t.Errorf("the token stands in %q", stderr)
+		}
+	}
+	if exit, _, stderr := r.command(token, "enroll", "--relay", "http://127.0.0.1:1"); exit != 1 || !strings.Contains(stderr, "is the relay running?") {
+		t.Errorf("no relay: exit code %d, %q", exit, stderr)
+	}
+}
+
+// TestTwoAgentsOneIdentity: the newer link wins, the other agent says why it
+// has none and waits, and the answers go on.
+func TestTwoAgentsOneIdentity(t *testing.T) {
+	s, first, second := newServer(t), newRouter(t, lab, "live-lab"), newRouter(t, lab, "live-lab")
+	first.enrol(s)
+	first.run()
+	s.online(1)
+	identity, err := os.ReadFile(filepath.Join(first.root, "etc/netpilot/identity.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(second.root, "etc/netpilot"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(second.root, "etc/netpilot/identity.json"), identity, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second.run()
+	until(t, "the first agent notices", func() bool {
+		_, stdout, _ := first.command("", "status", "--json")
+		return strings.Contains(stdout, `"connected": false`) && strings.Contains(stdout, "a newer link of this router took over")
+	})
+	if a := s.get("/api/device-usage/current?routerId=" + first.id()); a.status != 200 {
+		t.Errorf("%d %v", a.status, a.Error)
+	}
+}
+
+// TestRelayRestart: a call in flight ends in one error, and the agent comes
+// back by itself.
+func TestRelayRestart(t *testing.T) {
+	s, r := newServer(t), newRouter(t, lab, "live-lab")
+	r.enrol(s)
+	r.run()
+	s.online(1)
+	path := "/api/device-usage/current?routerId=" + r.id()
+	asked := make(chan struct{})
+	r.only(func(o *nlbwmontest.Options) {
+		o.Frozen = false
+		o.Reply = func(string) ([]byte, bool) {
+			select {
+			case <-asked:
+			default:
+				close(asked)
+			}
+			return nil, false
+		}
+		o.RowDelay = 1 << 40 // the first row does not come in this test's life
+	})
+	type outcome struct {
+		a   answer
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() { // ends with the relay's answer or its end
+		a, err := s.ask(path)
+		done <- outcome{a, err}
+	}()
+	<-asked
+	s.stop()
+	if o := <-done; o.err == nil && (o.a.Success || o.a.status < 500) {
+		t.Errorf("call in flight: %d %v", o.a.status, o.a.Error)
+	}
+	s.start()
+	s.online(1)
+	r.only(func(o *nlbwmontest.Options) { o.RowDelay, o.Reply = 0, nil })
+	if a := s.get(path); a.status != 200 {
+		t.Errorf("after the restart: %d %v", a.status, a.Error)
+	}
+}
+
+// TestRevoked: a revoked router loses its live link and is told.
+func TestRevoked(t *testing.T) {
+	s, r := newServer(t), newRouter(t, lab, "live-lab")
+	r.enrol(s)
+	r.run()
+	s.online(1)
+	s.admin("router", "revoke", r.id())
+	s.online(0)
+	until(t, "the agent knows", func() bool {
+		_, stdout, _ := r.command("", "status", "--json")
+		return strings.Contains(stdout, "revoked")
+	})
+	r.stop()
+	r.enrol(s) // a new token lets it in again
+	r.run()
+	s.online(1)
+}
+
+// TestRemoteAccessOff: the owner's word stands.
+func TestRemoteAccessOff(t *testing.T) {
+	s, r := newServer(t), newRouter(t, lab, "live-lab")
+	r.enrol(s)
+	file := filepath.Join(r.root, "etc/config/netpilot")
+	if err := os.WriteFile(file, []byte("config agent 'agent'\n\toption remote_access 'off'\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.run()
+	s.online(1)
+	if a := s.get("/api/device-usage/current?routerId=" + r.id()); a.status != 403 || !strings.Contains(a.Error.Message, "remote_access") {
+		t.Errorf("%d %v", a.status, a.Error)
+	}
+}
