@@ -20,6 +20,7 @@ import (
 
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
+	"github.com/netpilot/netpilot/relay/api"
 	"github.com/netpilot/netpilot/relay/gateway"
 	"github.com/netpilot/netpilot/relay/hub"
 	"github.com/netpilot/netpilot/relay/store"
@@ -57,6 +58,7 @@ func simulate(t *testing.T, test func(t *testing.T, r *rig)) {
 		mux := http.NewServeMux()
 		mux.HandleFunc(wire.ConnectPath, r.gateway.ServeConnect)
 		mux.HandleFunc(wire.EnrolPath, r.gateway.ServeEnrol)
+		mux.Handle("/api/", api.New(db, r.hub, log))
 		srv := &http.Server{Handler: mux, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError)}
 		ctx, cancel := context.WithCancel(context.Background())
 		var tasks sync.WaitGroup
