@@ -86,7 +86,7 @@ func (p *program) runDump(c *cli.Context) error {
 	case "csv":
 		err = answer.WriteCSV(p.stdout)
 	default:
-		if err = answer.WriteJSON(p.stdout, 0); err == nil {
+		if err = answer.WriteJSON(p.stdout); err == nil {
 			_, err = fmt.Fprintln(p.stdout)
 		}
 	}

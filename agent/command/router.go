@@ -20,6 +20,10 @@ import (
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
+// namesFor is how long the daemon keeps the names it read: short enough that a
+// new lease shows on the next look.
+const namesFor = 2 * time.Second
+
 // router is everything the verbs know about the router below the root.
 type router struct {
 	root     string
@@ -66,10 +70,13 @@ func (p *program) router(c *cli.Context) (*router, error) {
 			Now:          p.now,
 		},
 		Protocols: r.path(protocols),
-		Limit:     nlbwmonConfig.DatabaseLimit,
-		Names:     func() (usage.Names, error) { return identity.Read(r.root) },
-		Status:    func(ctx context.Context) method.Status { return p.ownStatus(ctx, r, facts) },
-		Now:       p.now,
+		Services: method.Remember(namesFor, p.now, func() (*nlbwmon.Protocols, error) {
+			return nlbwmon.LoadProtocols(r.path(protocols))
+		}),
+		Names:  method.Remember(namesFor, p.now, func() (usage.Names, error) { return identity.Read(r.root) }),
+		Limit:  nlbwmonConfig.DatabaseLimit,
+		Status: func(ctx context.Context) method.Status { return p.ownStatus(ctx, r, facts) },
+		Now:    p.now,
 	}
 	return r, nil
 }

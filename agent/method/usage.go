@@ -1,7 +1,6 @@
 package method
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"time"
@@ -15,10 +14,11 @@ import (
 // Agent is what the methods work on. Its fields are set once.
 type Agent struct {
 	Router    *source.Router
-	Protocols string                       // path of nlbwmon's protocols file
-	Names     func() (usage.Names, error)  // who the devices are now
-	Status    func(context.Context) Status // the part of the status that is not nlbwmon's
-	Limit     int                          // nlbwmon's database_limit, 0 for none
+	Protocols string                             // path of nlbwmon's protocols file
+	Services  func() (*nlbwmon.Protocols, error) // what stands in it
+	Names     func() (usage.Names, error)        // who the devices are now
+	Status    func(context.Context) Status       // the part of the status that is not nlbwmon's
+	Limit     int                                // nlbwmon's database_limit, 0 for none
 	Now       func() time.Time
 }
 
@@ -74,9 +74,8 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 	if err != nil {
 		names = nil
 	}
-	protocols, err := nlbwmon.LoadProtocols(a.Protocols)
-	if err == nil {
-		answer.Known = protocols
+	if services, err := a.Services(); err == nil {
+		answer.Known = services
 	}
 	switch q.View {
 	case usage.ByDevice:
@@ -97,6 +96,9 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 	}
 	return answer, nil
 }
+
+// answerSize is what the answer of a small network takes, in bytes.
+const answerSize = 4 << 10
 
 // listParams are the params of the list methods.
 type listParams struct {
@@ -152,11 +154,7 @@ func (a *Agent) list(ctx context.Context, view usage.View, params json.RawMessag
 	if err != nil {
 		return nil, err
 	}
-	var b bytes.Buffer
-	if err := answer.WriteJSON(&b, wire.MaxResult); err != nil {
-		return nil, err
-	}
-	return fits(b.Bytes())
+	return fits(answer.AppendJSON(make([]byte, 0, answerSize), wire.MaxResult))
 }
 
 func (a *Agent) callDevice(ctx context.Context, _ Access, params json.RawMessage) (json.RawMessage, error) {
@@ -177,11 +175,7 @@ func (a *Agent) callDevice(ctx context.Context, _ Access, params json.RawMessage
 	if err != nil {
 		return nil, err
 	}
-	var b bytes.Buffer
-	if err := answer.WriteDeviceJSON(&b, wire.MaxResult); err != nil {
-		return nil, err
-	}
-	return fits(b.Bytes())
+	return fits(answer.AppendDeviceJSON(make([]byte, 0, answerSize), wire.MaxResult))
 }
 
 // onlyMAC passes on one device's records.

@@ -221,12 +221,15 @@ func (r *Router) failed(req Request, tried []Attempt) error {
 	var text strings.Builder
 	for _, t := range tried {
 		absent = absent || req.Period != 0 && errors.Is(t.Err, nlbwmon.ErrEmpty)
-		fmt.Fprintf(&text, "\n  %s: %v", t.Source, t.Err)
+		if text.Len() > 0 {
+			text.WriteString("; ")
+		}
+		fmt.Fprintf(&text, "%s: %v", t.Source, t.Err)
 	}
 	if absent {
-		return usage.Errorf(usage.NotFound, "no period %s on this router; see: netpilot-agent nlbw -c list%s", req.Period, text.String())
+		return usage.Errorf(usage.NotFound, "no period %s on this router; see: netpilot-agent nlbw -c list (%s)", req.Period, text.String())
 	}
-	return usage.Errorf(usage.Unavailable, "nlbwmon cannot be read; is it running? try: service nlbwmon status%s", text.String())
+	return usage.Errorf(usage.Unavailable, "nlbwmon cannot be read; is it running? try: service nlbwmon status (%s)", text.String())
 }
 
 // each calls visit for every row of rows; an error says what broke off.

@@ -35,7 +35,13 @@ type Decoder struct {
 // NewDecoder reads the header from r. With OrderGuess it also looks ahead at
 // the first rows' addresses. The caller closes r and bounds it.
 func NewDecoder(r io.Reader, order AddrOrder) (*Decoder, error) {
-	d := &Decoder{in: bufio.NewReaderSize(r, bufferSize), order: order}
+	return newDecoder(r, order, bufferSize)
+}
+
+// newDecoder is NewDecoder for a reader that has no more than size bytes,
+// which saves most of the buffer for the few rows of a small network.
+func newDecoder(r io.Reader, order AddrOrder, size int64) (*Decoder, error) {
+	d := &Decoder{in: bufio.NewReaderSize(r, int(min(size, bufferSize))), order: order}
 	if gzipNext(d.in) {
 		d.gzipped = true
 		d.in = bufio.NewReaderSize(&gzipReader{in: d.in}, bufferSize)

@@ -147,7 +147,7 @@ func (s *snapshotReader) attempt() (Snapshot, error) {
 
 // rows is the first pass. r ends at the file's size.
 func (s *snapshotReader) rows(r io.Reader, size int64) (Snapshot, error) {
-	dec, err := NewDecoder(r, s.order)
+	dec, err := newDecoder(r, s.order, size)
 	if err != nil {
 		return Snapshot{}, err
 	}

@@ -12,14 +12,26 @@ import (
 // (IPv6 privacy addresses pile up) and unresolved addresses.
 const maxListed = 100
 
-// WriteJSON writes the answer as one JSON object, row by row. With max > 0
-// it stops adding rows before the object would pass max bytes and says where
-// to go on in "next_offset", as it does when the page's limit cut the list.
-func (a *Answer) WriteJSON(w io.Writer, max int) error {
-	o := objectWriter{w: w, max: max}
+// WriteJSON writes the answer as one JSON object, row by row.
+func (a *Answer) WriteJSON(w io.Writer) error {
+	o := objectWriter{w: w}
+	a.writeList(&o)
+	return o.flush()
+}
+
+// AppendJSON is WriteJSON into memory. It stops adding rows before the object
+// would pass max bytes and says where to go on in "next_offset", as it does
+// where the page's limit cut the list.
+func (a *Answer) AppendJSON(dst []byte, max int) []byte {
+	o := objectWriter{buf: dst, max: len(dst) + max}
+	a.writeList(&o)
+	return o.buf
+}
+
+func (a *Answer) writeList(o *objectWriter) {
 	o.buf = append(o.buf, '{')
-	a.writeHead(&o)
-	list := map[View]string{ByDevice: "devices", ByHost: "hosts", ByService: "services", ByRecord: "records"}[a.View]
+	a.writeHead(o)
+	list := [...]string{ByDevice: "devices", ByHost: "hosts", ByService: "services", ByRecord: "records"}[a.View]
 	if a.View == ByDevice {
 		o.key("unresolved")
 		o.list(len(a.Unresolved), Page{Limit: maxListed}, func(dst []byte, i int) []byte { return appendHost(dst, &a.Unresolved[i]) })
@@ -45,13 +57,12 @@ func (a *Answer) WriteJSON(w io.Writer, max int) error {
 	o.number("total_"+list, uint64(a.Len()))
 	o.number("total_bytes", a.Total.Total())
 	o.buf = append(o.buf, '}')
-	return o.flush()
 }
 
-// WriteDeviceJSON writes one device, which must be the answer's only one, and
-// its services.
-func (a *Answer) WriteDeviceJSON(w io.Writer, max int) error {
-	o := objectWriter{w: w, max: max}
+// AppendDeviceJSON appends one device, which must be the answer's only one,
+// and as many of its services as fit max bytes.
+func (a *Answer) AppendDeviceJSON(dst []byte, max int) []byte {
+	o := objectWriter{buf: dst, max: len(dst) + max}
 	o.buf = append(o.buf, '{')
 	a.writeHead(&o)
 	o.key("device")
@@ -59,8 +70,7 @@ func (a *Answer) WriteDeviceJSON(w io.Writer, max int) error {
 	o.key("services")
 	o.list(len(a.Services), Page{}, func(dst []byte, i int) []byte { return appendService(dst, &a.Services[i]) })
 	o.number("total_services", uint64(len(a.Services)))
-	o.buf = append(o.buf, '}')
-	return o.flush()
+	return append(o.buf, '}')
 }
 
 func (a *Answer) writeHead(o *objectWriter) {
@@ -76,12 +86,12 @@ func (a *Answer) writeHead(o *objectWriter) {
 	}
 }
 
-// objectWriter builds one JSON object member by member without reflection.
+// objectWriter builds one JSON object member by member without reflection:
+// in buf, or through it into w where that is set.
 type objectWriter struct {
 	w       io.Writer
 	buf     []byte
-	written int
-	max     int // 0: no limit
+	max     int // of len(buf), without w; 0: no limit
 	members int
 	err     error
 }
@@ -89,11 +99,13 @@ type objectWriter struct {
 // tail is room kept for what follows a list: totals and braces.
 const tail = 512
 
+// flushAt is how much is gathered before it is written.
+const flushAt = 32 << 10
+
 func (o *objectWriter) flush() error {
 	if o.err == nil && len(o.buf) > 0 {
 		_, o.err = o.w.Write(o.buf)
 	}
-	o.written += len(o.buf)
 	o.buf = o.buf[:0]
 	return o.err
 }
@@ -131,11 +143,11 @@ func (o *objectWriter) list(n int, page Page, row func(dst []byte, i int) []byte
 			o.buf = append(o.buf, ',')
 		}
 		o.buf = row(o.buf, next)
-		if o.max > 0 && o.written+len(o.buf)+tail > o.max && next > from {
+		if o.max > 0 && len(o.buf)+tail > o.max && next > from {
 			o.buf = o.buf[:before]
 			break
 		}
-		if len(o.buf) >= 32<<10 {
+		if o.w != nil && len(o.buf) >= flushAt {
 			_ = o.flush() // kept in o.err
 		}
 	}
@@ -221,16 +233,12 @@ func serviceOf(r *Record, known Services) string {
 }
 
 func appendCounters(dst []byte, c Counters) []byte {
-	for _, f := range [...]struct {
-		name  string
-		value uint64
-	}{
-		{`,"bytes_rx":`, c.RxBytes}, {`,"bytes_tx":`, c.TxBytes}, {`,"total_bytes":`, c.Total()},
-		{`,"packets_rx":`, c.RxPackets}, {`,"packets_tx":`, c.TxPackets}, {`,"connections":`, c.Conns},
-	} {
-		dst = strconv.AppendUint(append(dst, f.name...), f.value, 10)
-	}
-	return dst
+	dst = strconv.AppendUint(append(dst, `,"bytes_rx":`...), c.RxBytes, 10)
+	dst = strconv.AppendUint(append(dst, `,"bytes_tx":`...), c.TxBytes, 10)
+	dst = strconv.AppendUint(append(dst, `,"total_bytes":`...), c.Total(), 10)
+	dst = strconv.AppendUint(append(dst, `,"packets_rx":`...), c.RxPackets, 10)
+	dst = strconv.AppendUint(append(dst, `,"packets_tx":`...), c.TxPackets, 10)
+	return strconv.AppendUint(append(dst, `,"connections":`...), c.Conns, 10)
 }
 
 func appendIP(dst []byte, ip netip.Addr) []byte {

@@ -22,16 +22,6 @@ type Message struct {
 	Error   *usage.Error
 }
 
-type envelope struct {
-	Version   string          `json:"jsonrpc"`
-	ID        *CallID         `json:"id"`
-	Method    string          `json:"method"`
-	Params    json.RawMessage `json:"params"`
-	TimeoutMS int64           `json:"timeout_ms"`
-	Result    json.RawMessage `json:"result"`
-	Error     *errorObject    `json:"error"`
-}
-
 type errorObject struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"`
@@ -48,40 +38,73 @@ const maxID = 1 << 53
 // overflow a duration.
 const maxTimeout = 10 * time.Minute
 
-// Decode reads one frame. Unknown members are ignored; an error is of kind
-// Invalid and says what rule of PROTOCOL.md section 4 the frame breaks.
+// Decode reads one frame. Params and Result are parts of it. Unknown members
+// are ignored, and so is one that is null; an error is of kind Invalid and
+// says what rule of PROTOCOL.md section 4 the frame breaks.
 func Decode(frame []byte) (Message, error) {
-	var e envelope
-	if err := json.Unmarshal(frame, &e); err != nil {
+	var m Message
+	var version string
+	var id *CallID
+	var timeoutMS int64
+	var failure *errorObject
+	err := members(frame, func(key string, value json.RawMessage) error {
+		switch key {
+		case "jsonrpc":
+			return json.Unmarshal(value, &version)
+		case "id":
+			return json.Unmarshal(value, &id)
+		case "method":
+			return json.Unmarshal(value, &m.Method)
+		case "params":
+			m.Params = notNull(value)
+		case "timeout_ms":
+			return json.Unmarshal(value, &timeoutMS)
+		case "result":
+			m.Result = value // null is a result
+		case "error":
+			return json.Unmarshal(value, &failure)
+		}
+		return nil
+	})
+	if err != nil {
 		return Message{}, usage.Errorf(usage.Invalid, "frame is not JSON-RPC: %w", err)
 	}
-	m := Message{Method: e.Method, Params: e.Params, Result: e.Result}
-	if e.ID != nil {
-		m.ID = *e.ID
+	if id != nil {
+		m.ID = *id
 	}
-	if e.TimeoutMS > 0 {
-		m.Timeout = min(time.Duration(min(e.TimeoutMS, maxTimeout.Milliseconds()))*time.Millisecond, maxTimeout)
-	}
-	if e.Error != nil {
+	m.Timeout = milliseconds(timeoutMS)
+	if failure != nil {
 		m.Error = &usage.Error{
-			Kind:       usage.ParseKind(e.Error.Data.Kind),
-			Message:    usage.Clean(e.Error.Message, 1024),
-			RetryAfter: time.Duration(min(max(e.Error.Data.RetryAfterMS, 0), maxTimeout.Milliseconds())) * time.Millisecond,
+			Kind:       usage.ParseKind(failure.Data.Kind),
+			Message:    usage.Clean(failure.Message, 1024),
+			RetryAfter: milliseconds(failure.Data.RetryAfterMS),
 		}
 	}
 	switch {
-	case e.Version != "2.0":
+	case version != "2.0":
 		return m, usage.Errorf(usage.Invalid, `frame has no "jsonrpc":"2.0"`)
-	case e.ID != nil && (m.ID == 0 || m.ID > maxID):
+	case id != nil && (m.ID == 0 || m.ID > maxID):
 		return m, usage.Errorf(usage.Invalid, "id is not from 1 to 2^53")
-	case e.Method != "" && (e.Result != nil || e.Error != nil):
+	case m.Method != "" && (m.Result != nil || m.Error != nil):
 		return m, usage.Errorf(usage.Invalid, "frame is a call and a reply at once")
-	case e.Method == "" && e.ID == nil:
+	case m.Method == "" && id == nil:
 		return m, usage.Errorf(usage.Invalid, "frame has neither method nor id")
-	case e.Method == "" && (e.Result != nil) == (e.Error != nil):
+	case m.Method == "" && (m.Result != nil) == (m.Error != nil):
 		return m, usage.Errorf(usage.Invalid, "reply needs exactly one of result and error")
 	}
 	return m, nil
+}
+
+func notNull(value json.RawMessage) json.RawMessage {
+	if string(value) == "null" {
+		return nil
+	}
+	return value
+}
+
+// milliseconds is a peer's number as a duration from 0 to maxTimeout.
+func milliseconds(n int64) time.Duration {
+	return time.Duration(min(max(n, 0), maxTimeout.Milliseconds())) * time.Millisecond
 }
 
 // AppendCall appends a call to dst. The params must be JSON or empty; a

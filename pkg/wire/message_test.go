@@ -142,7 +142,7 @@ func TestKindsOnTheWire(t *testing.T) {
 	}
 	for kind, code := range want {
 		frame := AppendError(nil, 1, &usage.Error{Kind: kind, Message: "m"})
-		var e envelope
+		var e struct{ Error errorObject }
 		if err := json.Unmarshal(frame, &e); err != nil || e.Error.Code != code || e.Error.Data.Kind != kind.String() {
 			t.Errorf("%v: got %s, %v, want code %d", kind, frame, err, code)
 		}
@@ -199,6 +199,30 @@ func FuzzDecode(f *testing.F) {
 		}
 		if got, err := Decode(again); err != nil || !reflect.DeepEqual(got, m) {
 			t.Fatalf("%q became %q: %+v, %v, want %+v", frame, again, got, err, m)
+		}
+	})
+}
+
+// FuzzMembers holds the reader of objects against encoding/json.
+func FuzzMembers(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, ` { "a" : 1 , "b":"\\\"},{" , "c":[{"d":[]},{}] ,"\u0061":null} `, `{"a":-1.5e3}`, `[]`, `1`, `{"a"`, `{"a":tru}`, `{"a":{}`, ``,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		got := make(map[string]json.RawMessage)
+		err := members(frame, func(key string, value json.RawMessage) error {
+			got[key] = value
+			return nil
+		})
+		var want map[string]json.RawMessage
+		wantErr := json.Unmarshal(frame, &want)
+		if wantErr == nil && want == nil {
+			return // null, which encoding/json takes for no object and we for an error
+		}
+		if (err == nil) != (wantErr == nil) || err == nil && !reflect.DeepEqual(got, want) {
+			t.Fatalf("%q: got %q, %v, want %q, %v", frame, got, err, want, wantErr)
 		}
 	})
 }
