@@ -15,6 +15,7 @@ import (
 	"github.com/netpilot/netpilot/agent/config"
 	"github.com/netpilot/netpilot/agent/local"
 	"github.com/netpilot/netpilot/agent/method"
+	"github.com/netpilot/netpilot/agent/source"
 	"github.com/netpilot/netpilot/agent/uplink"
 	"github.com/netpilot/netpilot/pkg/wire"
 )
@@ -60,6 +61,7 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 		return err
 	}
 	started := p.now()
+	r.agent.Router.Kept = new(source.Kept)
 	table := method.New(r.agent)
 	access := remoteAccess(r.config.RemoteAccess)
 

@@ -38,6 +38,7 @@ type Router struct {
 	Order        nlbwmon.AddrOrder // how IPv4 is stored; OrderGuess for a router that is not this machine
 	Location     *time.Location    // the router's zone, which names periods
 	Now          func() time.Time
+	Kept         *Kept // the daemon's memory of the last snapshot; nil reads it each time
 }
 
 // Request says what to read.
@@ -134,27 +135,6 @@ func (r *Router) readOne(ctx context.Context, name string, period nlbwmon.Period
 	return reading, err
 }
 
-func (r *Router) readSnapshot(sink usage.Sink) (Reading, error) {
-	snap, err := nlbwmon.ReadSnapshot(r.SnapshotPath, r.Order,
-		func(_ nlbwmon.Header, rows int) { sink.Begin(rows) }, sink.Add)
-	if err != nil {
-		return Reading{}, err
-	}
-	age := r.Now().Sub(snap.ModTime)
-	if age > 2*r.Refresh || age < -r.Refresh {
-		return Reading{}, usage.Errorf(usage.Unavailable, "%s was written %s and nlbwmon refreshes every %s: stale, or the clock was set",
-			r.SnapshotPath, snap.ModTime.In(r.Location).Format(time.RFC3339), r.Refresh)
-	}
-	return Reading{
-		// The snapshot bears no period: nlbwmon means the one at the time of writing.
-		Period:   snap.Header.Interval.Period(snap.ModTime.In(r.Location), 0),
-		Interval: snap.Header.Interval,
-		AsOf:     snap.ModTime,
-		Order:    snap.Order,
-		Guessed:  snap.Guessed,
-	}, nil
-}
-
 func (r *Router) readSocket(ctx context.Context, period nlbwmon.Period, sink usage.Sink) (Reading, error) {
 	header, err := r.Client("").Dump(ctx, period, func(nlbwmon.Header) { sink.Begin(0) }, sink.Add)
 	if err != nil {
@@ -167,15 +147,6 @@ func (r *Router) readSocket(ctx context.Context, period nlbwmon.Period, sink usa
 		reading.AsOf = r.refreshed()
 	}
 	return reading, nil
-}
-
-// refreshed is when nlbwmon last rewrote its snapshot, which it does at each
-// refresh; a dump bears no time of its own.
-func (r *Router) refreshed() time.Time {
-	if at, err := nlbwmon.SnapshotTime(r.SnapshotPath); err == nil && !at.After(r.Now()) {
-		return at
-	}
-	return time.Time{}
 }
 
 // readFile reads the database file that a person named, of any router.

@@ -135,7 +135,7 @@ func dial(ctx context.Context, c Client, id config.Identity) (*websocket.Conn, *
 		NetDialTLSContext: connect,
 		Subprotocols:      []string{wire.Subprotocol},
 		ReadBufferSize:    4 << 10,
-		WriteBufferSize:   4 << 10,
+		WriteBufferSize:   16 << 10, // an answer of a small network leaves in one write
 	}
 	target := *id.Relay.JoinPath(wire.ConnectPath)
 	target.Scheme = "ws"

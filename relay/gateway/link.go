@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -154,6 +155,7 @@ func (c *conn) take(link *hub.Link, frame []byte) error {
 	case err != nil:
 		return err
 	case m.Method == "":
+		m.Result = bytes.Clone(m.Result) // the frame's memory serves the next one
 		link.Reply(m)
 	case m.ID != 0: // this relay offers no methods after hello
 		refusal := usage.Errorf(usage.Invalid, "unknown method %q", usage.Clean(m.Method, usage.MaxName))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/netpilot/netpilot/pkg/nlbwmon/nlbwmontest"
@@ -261,4 +262,30 @@ func TestRemoteAccessOff(t *testing.T) {
 	if a := s.get("/api/device-usage/current?routerId=" + r.id()); a.status != 403 || !strings.Contains(a.Error.Message, "remote_access") {
 		t.Errorf("%d %v", a.status, a.Error)
 	}
+}
+
+// TestConcurrentCalls: answers that arrive back to back do not mix. The race
+// detector sees a frame that is read over while its answer is being written.
+func TestConcurrentCalls(t *testing.T) {
+	s, r := newServer(t), newRouter(t, lab, "live-lab")
+	r.enrol(s)
+	r.run()
+	s.online(1)
+	id := "routerId=" + r.id()
+	var callers sync.WaitGroup
+	for path, want := range map[string]string{ // four at once, as many as an agent takes
+		"/api/device-usage/current?limit=1&" + id:               `"next_offset":1`,
+		"/api/device-usage/records?" + id:                       `"total_records":15`,
+		"/api/device-usage/device/02:77:00:00:00:11?" + id:      `"total_services":3`,
+		"/api/device-usage/records?mac=02:77:00:00:00:12&" + id: `"total_records":6`,
+	} {
+		callers.Go(func() {
+			for range 25 {
+				if a, err := s.ask(path); err != nil || a.status != http.StatusOK || !strings.Contains(string(a.Data), want) {
+					t.Errorf("GET %s: %d %v %v: %s", path, a.status, a.Error, err, a.Data)
+				}
+			}
+		})
+	}
+	callers.Wait()
 }
