@@ -39,7 +39,7 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 	var rows recordList
 	var sink usage.Sink = &tally
 	if q.View == usage.ByRecord {
-		sink = both{&tally, &rows}
+		sink = &rows
 	}
 	if q.MAC != nil {
 		sink = onlyMAC{sink, *q.MAC}
@@ -54,7 +54,6 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 		AsOf:      reading.AsOf,
 		View:      q.View,
 		Page:      q.Page,
-		Total:     tally.Total(),
 	}
 	if reading.Period != 0 {
 		answer.Period = reading.Period.String()
@@ -77,6 +76,7 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 	if services, err := a.Services(); err == nil {
 		answer.Known = services
 	}
+	answer.Total = tally.Total()
 	switch q.View {
 	case usage.ByDevice:
 		answer.Devices, answer.Unresolved = tally.Devices(q.Order, names)
@@ -86,9 +86,9 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 		answer.Services = tally.Services(q.Order, answer.Known)
 	case usage.ByRecord:
 		usage.SortRecords(rows.records, q.Order)
-		answer.Records = rows.records
+		answer.Records, answer.Total = rows.records, rows.total
 	}
-	if q.MAC != nil && tally.Rows() == 0 {
+	if q.MAC != nil && tally.Rows() == 0 && len(rows.records) == 0 {
 		return nil, usage.Errorf(usage.NotFound, "no device %s in the period since %s", q.MAC, answer.Period)
 	}
 	if q.MAC != nil && q.View == usage.ByDevice {
@@ -97,8 +97,8 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 	return answer, nil
 }
 
-// answerSize is what the answer of a small network takes, in bytes.
-const answerSize = 4 << 10
+// answerSize is what the answer of a small network takes at most, in bytes.
+const answerSize = 8 << 10
 
 // listParams are the params of the list methods.
 type listParams struct {
@@ -190,26 +190,17 @@ func (o onlyMAC) Add(r *usage.Record) {
 	}
 }
 
-// both feeds two sinks.
-type both [2]usage.Sink
-
-func (b both) Begin(rows int) {
-	b[0].Begin(rows)
-	b[1].Begin(rows)
-}
-
-func (b both) Add(r *usage.Record) {
-	b[0].Add(r)
-	b[1].Add(r)
-}
-
 // recordList keeps every record.
 type recordList struct {
 	records []usage.Record
+	total   usage.Counters
 }
 
 func (l *recordList) Begin(rows int) {
-	l.records = make([]usage.Record, 0, rows)
+	l.records, l.total = make([]usage.Record, 0, rows), usage.Counters{}
 }
 
-func (l *recordList) Add(r *usage.Record) { l.records = append(l.records, *r) }
+func (l *recordList) Add(r *usage.Record) {
+	l.records = append(l.records, *r)
+	l.total.Add(r.Counters())
+}

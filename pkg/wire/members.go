@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"errors"
+	"unicode/utf8"
 )
 
 // members calls do for each member of a JSON object, with the member's raw
@@ -26,8 +27,8 @@ func members(frame []byte, do func(key string, value json.RawMessage) error) err
 			i = skipSpace(frame, i+1)
 		}
 		end := stringEnd(frame, i)
-		var key string
-		if err := json.Unmarshal(frame[i:end], &key); err != nil {
+		key, err := text(frame[i:end])
+		if err != nil {
 			return err
 		}
 		i = skipSpace(frame, skipSpace(frame, end)+1) // over the colon
@@ -38,6 +39,20 @@ func members(frame []byte, do func(key string, value json.RawMessage) error) err
 		i = end
 	}
 	return nil
+}
+
+// text is the content of a JSON string; most need no decoding.
+func text(quoted json.RawMessage) (string, error) {
+	plain := len(quoted) >= 2 && quoted[0] == '"'
+	for i := 1; plain && i < len(quoted)-1; i++ {
+		plain = quoted[i] != '\\' && quoted[i] < utf8.RuneSelf
+	}
+	if plain {
+		return string(quoted[1 : len(quoted)-1]), nil
+	}
+	var s string
+	err := json.Unmarshal(quoted, &s)
+	return s, err
 }
 
 func skipSpace(b []byte, i int) int {

@@ -44,33 +44,34 @@ const maxTimeout = 10 * time.Minute
 func Decode(frame []byte) (Message, error) {
 	var m Message
 	var version string
-	var id *CallID
+	var hasID bool
 	var timeoutMS int64
 	var failure *errorObject
-	err := members(frame, func(key string, value json.RawMessage) error {
+	err := members(frame, func(key string, value json.RawMessage) (err error) {
 		switch key {
 		case "jsonrpc":
-			return json.Unmarshal(value, &version)
+			version, err = text(value)
 		case "id":
-			return json.Unmarshal(value, &id)
+			if hasID = notNull(value) != nil; hasID {
+				var id uint64
+				id, err = strconv.ParseUint(string(value), 10, 64)
+				m.ID = CallID(id)
+			}
 		case "method":
-			return json.Unmarshal(value, &m.Method)
+			m.Method, err = text(value)
 		case "params":
 			m.Params = notNull(value)
 		case "timeout_ms":
-			return json.Unmarshal(value, &timeoutMS)
+			timeoutMS, err = strconv.ParseInt(string(value), 10, 64)
 		case "result":
 			m.Result = value // null is a result
 		case "error":
-			return json.Unmarshal(value, &failure)
+			err = json.Unmarshal(value, &failure)
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return Message{}, usage.Errorf(usage.Invalid, "frame is not JSON-RPC: %w", err)
-	}
-	if id != nil {
-		m.ID = *id
 	}
 	m.Timeout = milliseconds(timeoutMS)
 	if failure != nil {
@@ -83,11 +84,11 @@ func Decode(frame []byte) (Message, error) {
 	switch {
 	case version != "2.0":
 		return m, usage.Errorf(usage.Invalid, `frame has no "jsonrpc":"2.0"`)
-	case id != nil && (m.ID == 0 || m.ID > maxID):
+	case hasID && (m.ID == 0 || m.ID > maxID):
 		return m, usage.Errorf(usage.Invalid, "id is not from 1 to 2^53")
 	case m.Method != "" && (m.Result != nil || m.Error != nil):
 		return m, usage.Errorf(usage.Invalid, "frame is a call and a reply at once")
-	case m.Method == "" && id == nil:
+	case m.Method == "" && !hasID:
 		return m, usage.Errorf(usage.Invalid, "frame has neither method nor id")
 	case m.Method == "" && (m.Result != nil) == (m.Error != nil):
 		return m, usage.Errorf(usage.Invalid, "reply needs exactly one of result and error")
