@@ -109,12 +109,12 @@ func (d *demo) start(ctx context.Context) error {
 		return err
 	}
 	d.say("The agent is enrolled with a one-time token, and connects.")
-	said, err := d.command(ctx, strings.NewReader(token), "netpilot-agent", "--root", d.root, "enroll", "--relay", d.url)
+	said, err := d.command(ctx, strings.NewReader(token), "netpilot-agent", "--root", d.root, "--byte-order", "little", "enroll", "--relay", d.url)
 	if err != nil {
 		return err
 	}
 	fmt.Fprint(d.out, indent(said))
-	agent, err := d.spawn("netpilot-agent", "--root", d.root, "run", "--log-level", "warn")
+	agent, err := d.spawn("netpilot-agent", "--root", d.root, "--byte-order", "little", "run", "--log-level", "warn")
 	if err != nil {
 		return err
 	}
@@ -175,6 +175,7 @@ func (d *demo) startRouter() error {
 	if err := os.Rename(opts.SnapshotPath, snapshot); err != nil {
 		return err
 	}
+	// The recording's addresses are little-endian: hence --byte-order below.
 	opts.SnapshotPath, opts.Socket = snapshot, filepath.Join(d.root, "var/run/nlbwmon.sock")
 	opts.Now = time.Now
 	opts.RefreshEvery = 10 * time.Second
@@ -194,8 +195,8 @@ func write(path string, text []byte) error {
 // show prints what the technician and the backend see.
 func (d *demo) show(ctx context.Context) error {
 	d.say("On the router, a technician sees:")
-	fmt.Fprintf(d.out, "  $ netpilot-agent dump --format table\n\n")
-	table, err := d.command(ctx, nil, "netpilot-agent", "--root", d.root, "--byte-order", "native", "dump", "--format", "table")
+	fmt.Fprintf(d.out, "\n  $ netpilot-agent dump --format table\n\n")
+	table, err := d.command(ctx, nil, "netpilot-agent", "--root", d.root, "--byte-order", "little", "dump", "--format", "table")
 	if err != nil {
 		return err
 	}
@@ -272,7 +273,7 @@ func (d *demo) get(ctx context.Context, path string) ([]byte, error) {
 }
 
 func (d *demo) say(format string, args ...any) {
-	fmt.Fprintf(d.out, "\n# "+strings.ReplaceAll(format, "\n", "\n# ")+"\n\n", args...)
+	fmt.Fprintf(d.out, "\n# "+strings.ReplaceAll(format, "\n", "\n# ")+"\n", args...)
 }
 
 func indent(text string) string {
