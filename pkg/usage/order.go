@@ -53,7 +53,7 @@ func (p Page) Bounds(n int) (from, to int) {
 	from = min(max(p.Offset, 0), n)
 	to = n
 	if p.Limit > 0 {
-		to = min(from+p.Limit, n)
+		to = from + min(p.Limit, n-from) // never more than n, which a sum could overflow
 	}
 	return from, to
 }

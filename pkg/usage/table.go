@@ -28,8 +28,11 @@ func (a *Answer) WriteTable(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if from > 0 || to < a.Len() {
-		fmt.Fprintf(w, "\nrows %d to %d of %d\n", min(from+1, a.Len()), to, a.Len())
+	switch {
+	case from == to && from > 0:
+		fmt.Fprintf(w, "\nno rows here, there are %d\n", a.Len())
+	case from > 0 || to < a.Len():
+		fmt.Fprintf(w, "\nrows %d to %d of %d\n", from+1, to, a.Len())
 	}
 	_, err := fmt.Fprintf(w, "\ntotal %s: %s down, %s up\n", Bytes(a.Total.Total()), Bytes(a.Total.RxBytes), Bytes(a.Total.TxBytes))
 	for i := range a.Unresolved {

@@ -184,14 +184,14 @@ func (t *Tally) Services(order Order, known Services) []Service {
 		if known != nil {
 			name, ok = known.Lookup(k.proto, k.port)
 		}
-		if !ok {
+		if name = Clean(name, MaxName); !ok {
 			name = "other"
 		}
 		i, seen := at[name]
 		if !seen {
 			i = len(services)
 			at[name] = i
-			services = append(services, Service{Name: Clean(name, MaxName), Proto: k.proto, Port: k.port})
+			services = append(services, Service{Name: name, Proto: k.proto, Port: k.port})
 		}
 		s := &services[i]
 		if cmp.Or(cmp.Compare(k.proto, s.Proto), cmp.Compare(k.port, s.Port)) < 0 {
