@@ -30,6 +30,7 @@ func (p *program) enroll() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "relay", Usage: "the relay's `URL`, https://HOST; http:// only on loopback"},
 			&cli.StringFlag{Name: "token-file", Usage: "`FILE` that holds the token"},
+			caFileFlag(),
 		},
 		Action: p.runEnroll,
 	}
@@ -45,6 +46,9 @@ func (p *program) runEnroll(c *cli.Context) error {
 	}
 	r, err := p.router(c)
 	if err != nil {
+		return err
+	}
+	if err := r.override(c); err != nil {
 		return err
 	}
 	facts, err := config.ReadRouter(r.root)

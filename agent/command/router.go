@@ -29,6 +29,7 @@ type router struct {
 	root     string
 	config   config.Config
 	warnings []config.Warning
+	caFile   string // "" for the system's authorities alone
 	agent    *method.Agent
 }
 
@@ -38,6 +39,9 @@ func (p *program) router(c *cli.Context) (*router, error) {
 	var err error
 	if r.config, r.warnings, err = config.Load(r.root); err != nil {
 		return nil, err
+	}
+	if r.config.CAFile != "" {
+		r.caFile = r.path(r.config.CAFile)
 	}
 	nlbwmonConfig, err := config.ReadNlbwmon(r.root)
 	if err != nil {

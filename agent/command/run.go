@@ -28,7 +28,11 @@ func (p *program) run() *cli.Command {
 			"netpilot-agent run", "as the service does; the log goes to stderr",
 			"netpilot-agent run --log-level debug", "with every call in the log",
 		),
-		Flags:  []cli.Flag{&cli.StringFlag{Name: "log-level", Usage: "`LEVEL`: debug, info, warn or error (default: option log_level)"}},
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "log-level", Usage: "`LEVEL`: debug, info, warn or error (default: option log_level)"},
+			&cli.StringFlag{Name: "remote-access", Usage: "what the relay may ask `FOR`: off, read or full (default: option remote_access)"},
+			caFileFlag(),
+		},
 		Action: p.runDaemon,
 	}
 }
@@ -36,6 +40,9 @@ func (p *program) run() *cli.Command {
 func (p *program) runDaemon(c *cli.Context) error {
 	r, err := p.router(c)
 	if err != nil {
+		return err
+	}
+	if err := r.override(c); err != nil {
 		return err
 	}
 	level := r.config.LogLevel
@@ -48,6 +55,26 @@ func (p *program) runDaemon(c *cli.Context) error {
 		}
 	}
 	return p.daemon(c.Context, r, logger(p.stderr, level))
+}
+
+// caFileFlag overrides option ca_file. Its path is this shell's, not below
+// the root.
+func caFileFlag() cli.Flag {
+	return &cli.StringFlag{Name: "ca-file", Usage: "PEM `FILE` with a private certificate authority (default: option ca_file)"}
+}
+
+// override lets flags win over the configuration.
+func (r *router) override(c *cli.Context) error {
+	if file := c.String("ca-file"); file != "" {
+		r.caFile = file
+	}
+	if word := c.String("remote-access"); word != "" {
+		if err := oneOf("remote-access", word, string(config.AccessOff), string(config.AccessRead), string(config.AccessFull)); err != nil {
+			return err
+		}
+		r.config.RemoteAccess = config.Access(word)
+	}
+	return nil
 }
 
 // daemon wires the long-lived parts and runs them until ctx ends, which is a
@@ -114,12 +141,8 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 
 // client is how this router reaches a relay.
 func (p *program) client(r *router) uplink.Client {
-	ca := r.config.CAFile
-	if ca != "" {
-		ca = r.path(ca)
-	}
 	return uplink.Client{
-		CAFile:    ca,
+		CAFile:    r.caFile,
 		Version:   p.build.Version,
 		BuildTime: p.build.at(),
 		LastGood:  config.LastGood(r.root),
