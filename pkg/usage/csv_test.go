@@ -49,17 +49,21 @@ func TestCSVOfHostileNames(t *testing.T) {
 			got = append(got, line[at])
 		}
 		var want []string
+		seen := map[string]bool{}
 		for _, name := range hostile {
 			name = usage.Clean(name, usage.MaxName)
+			if view == usage.ByService && seen[name] {
+				continue // once cleaned they are one service
+			}
+			seen[name] = true
 			if name != "" && strings.ContainsAny(name[:1], "=+-@") {
 				name = "'" + name
 			}
 			want = append(want, name)
 		}
-		if view == usage.ByService { // those that are one name once cleaned are one row
+		if view == usage.ByService {
 			slices.Sort(got)
 			slices.Sort(want)
-			want = slices.Compact(want)
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%v: got %q, want %q", view, got, want)

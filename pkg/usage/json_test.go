@@ -134,7 +134,7 @@ func TestJSONOfHostileNames(t *testing.T) {
 // on at next_offset gives every row exactly once, in order.
 func TestJSONFitsAndGoesOn(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
-	rows := randomRows(rng, 300)
+	rows := randomRows(rng, 200)
 	names, known := people{}, ports{}
 	for i := range 13 {
 		names[macOf(i)] = struct {
@@ -152,7 +152,7 @@ func TestJSONFitsAndGoesOn(t *testing.T) {
 		// Room for head, unresolved addresses, one row and what follows.
 		a.Page.Limit = 1
 		least := len(a.AppendJSON(nil, 1<<20)) + 1000
-		for max := least; max < least+4000; max += 1 + rng.IntN(97) {
+		for max := least; max < least+4000; max += 1 + rng.IntN(300) {
 			a.Page = usage.Page{Limit: rng.IntN(2) * rng.IntN(40)}
 			var got []map[string]any
 			for pages := 0; ; pages++ {
