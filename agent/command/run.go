@@ -17,6 +17,7 @@ import (
 	"github.com/netpilot/netpilot/agent/method"
 	"github.com/netpilot/netpilot/agent/source"
 	"github.com/netpilot/netpilot/agent/uplink"
+	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
 )
 
@@ -121,7 +122,9 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 			Handle: func(ctx context.Context, name string, params json.RawMessage) (json.RawMessage, error) {
 				began := time.Now()
 				result, err := table.Call(ctx, access, name, params)
-				log.Debug("call", "method", name, "bytes", len(result), "took", time.Since(began), "err", err)
+				took := time.Since(began)
+				r.agent.Audit.Add(p.now(), name, took, len(result), err)
+				log.Debug("call", "method", usage.Clean(name, 64), "bytes", len(result), "took", took, "err", err)
 				return result, err
 			},
 			Log:          log,

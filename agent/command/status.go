@@ -22,8 +22,12 @@ func (p *program) status() *cli.Command {
 		Description: examples(
 			"netpilot-agent status", "for a person",
 			"netpilot-agent status --json", "for a program",
+			"netpilot-agent status --audit", "what the relay asked of this router",
 		) + "\n\nThe exit code is 0 when nlbwmon can be read and 1 when not.",
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+			&cli.BoolFlag{Name: "audit", Usage: "print the calls that came over the link, newest first"},
+		},
 		Action: p.runStatus,
 	}
 }
@@ -32,6 +36,9 @@ func (p *program) runStatus(c *cli.Context) error {
 	r, err := p.router(c)
 	if err != nil {
 		return err
+	}
+	if c.Bool("audit") {
+		return p.showAudit(c, r)
 	}
 	s, err := p.askDaemon(c, r)
 	if err != nil {
@@ -51,6 +58,32 @@ func (p *program) runStatus(c *cli.Context) error {
 		return exitCode(exitFailed)
 	}
 	return nil
+}
+
+// showAudit prints the running agent's record of remote calls.
+func (p *program) showAudit(c *cli.Context, r *router) error {
+	reply, err := local.Call(c.Context, r.path(local.Path), "audit", nil)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") || !terminal(p.stdout) {
+		_, err := fmt.Fprintf(p.stdout, "%s\n", reply)
+		return err
+	}
+	var audit struct {
+		Total int
+		Calls []method.Audited
+	}
+	if err := json.Unmarshal(reply, &audit); err != nil {
+		return fmt.Errorf("read the daemon's audit: %w", err)
+	}
+	t := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "at\tmethod\tresult\tbytes\tms\n")
+	for _, a := range audit.Calls {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\n", a.At.Format(time.RFC3339), usage.Clean(a.Method, 64), a.Result, a.Bytes, a.Millis)
+	}
+	fmt.Fprintf(t, "%d of %d calls since the agent started\n", len(audit.Calls), audit.Total)
+	return t.Flush()
 }
 
 // askDaemon has the running agent report, which alone knows the link; without

@@ -42,6 +42,7 @@ type Table struct {
 // New is the table over one agent.
 func New(a *Agent) *Table {
 	return &Table{entries: map[string]entry{
+		"audit":         {AccessOwner, a.Audit.call},
 		"status":        {AccessRead, a.callStatus},
 		"usage.current": {AccessRead, a.callCurrent},
 		"usage.device":  {AccessRead, a.callDevice},

@@ -89,6 +89,11 @@ func TestRecordedUsageReachesREST(t *testing.T) {
 		}
 	}
 
+	if exit, stdout, stderr := r.command("", "status", "--audit"); exit != 0 || !strings.Contains(stdout, `"method":"usage.records","result":"ok"`) ||
+		!strings.Contains(stdout, `"method":"usage.device","result":"not_found"`) {
+		t.Errorf("audit: exit code %d, %s %s", exit, stdout, stderr)
+	}
+
 	key := s.key
 	s.key = "npk_" + strings.Repeat("A", 43)
 	if a := s.get("/api/device-usage/current" + id); a.status != 401 || a.Error.Code != "UNAUTHENTICATED" {
