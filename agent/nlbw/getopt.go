@@ -44,7 +44,7 @@ func (g *getopt) next() (option, bool) {
 	}
 	at := strings.IndexByte(g.spec, letter)
 	if letter == ':' || at < 0 {
-		fmt.Fprintf(g.stderr, "nlbw: unrecognized option: %c\n", letter)
+		fmt.Fprintf(g.stderr, "nlbw: unrecognized option: %s\n", []byte{letter}) // a byte, whatever it is a part of
 		return option{letter: '?'}, true
 	}
 	takes := len(g.spec[at+1:]) - len(strings.TrimLeft(g.spec[at+1:], ":"))

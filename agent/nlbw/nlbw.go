@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -117,7 +118,7 @@ func failure(err error) (int, string) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ECONNREFUSED):
 		return exitNoDaemon, "Bad file descriptor"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), usage.KindOf(err) == usage.Timeout:
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), usage.KindOf(err) == usage.Timeout:
 		return exitTimedOut, "Operation timed out"
 	}
 	return exitNoData, "No data available"

@@ -75,10 +75,11 @@ func parse(args []string, stderr io.Writer) (o options, exit int, ok bool) {
 	for opt, more := g.next(); more; opt, more = g.next() {
 		switch opt.letter {
 		case 'c':
-			if !slices.Contains([]string{"show", "json", "csv", "list", "commit"}, *opt.arg) {
+			if slices.Contains([]string{"show", "json", "csv", "list", "commit"}, *opt.arg) {
+				o.command = *opt.arg
+			} else if o.command == "" { // behind a good one, stock nlbw overlooks it
 				return fail("Unrecognized command '%s'", *opt.arg)
 			}
-			o.command = *opt.arg
 		case 'S':
 			o.socket = *opt.arg
 		case 'p':
