@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -26,7 +27,8 @@ func (r *Router) readCommand(ctx context.Context, period nlbwmon.Period, sink us
 		return Reading{}, err
 	}
 	defer unlock()
-	ctx, cancel := context.WithTimeout(ctx, commandWithin)
+	within := cmp.Or(r.NlbwWithin, commandWithin)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	args := []string{"-c", "json", "-g", "family,proto,port,mac,ip"}
 	if period != 0 {
@@ -43,12 +45,15 @@ func (r *Router) readCommand(ctx context.Context, period nlbwmon.Period, sink us
 	if err := cmd.Start(); err != nil {
 		return Reading{}, fmt.Errorf("run %s: %w", r.NlbwPath, err)
 	}
+	// A child of the command's may outlive it and hold the pipe open.
+	stop := context.AfterFunc(ctx, func() { _ = out.Close() })
+	defer stop()
 	sink.Begin(0)
 	decodeErr := decodeJSON(out, sink)
 	_, _ = io.Copy(io.Discard, out) // so that the command can end
 	if err := cmd.Wait(); err != nil {
 		if ctx.Err() != nil {
-			return Reading{}, usage.Errorf(usage.Unavailable, "%s gave no answer within %s: nlbwmon hangs; try: service nlbwmon restart", r.NlbwPath, commandWithin)
+			return Reading{}, usage.Errorf(usage.Unavailable, "%s gave no answer within %s: nlbwmon hangs; try: service nlbwmon restart", r.NlbwPath, within)
 		}
 		text := usage.Clean(strings.TrimSpace(complaint.String()), 256)
 		if strings.Contains(text, "No data available") && period != 0 {

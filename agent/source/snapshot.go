@@ -65,14 +65,14 @@ func (k *Kept) read(path string, order nlbwmon.AddrOrder, sink usage.Sink) (nlbw
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	info, err := os.Stat(path)
-	if err == nil && info.Size() == k.size && info.ModTime().Equal(k.snap.ModTime) {
+	if err == nil && k.size > 0 && info.Size() == k.size && info.ModTime().Equal(k.snap.ModTime) {
 		sink.Begin(len(k.rows))
 		for i := range k.rows {
 			sink.Add(&k.rows[i])
 		}
 		return k.snap, nil
 	}
-	k.size = 0 // no file has that size: nothing is kept until this reading is whole
+	k.size = 0 // nothing is kept until this reading is whole
 	snap, err := nlbwmon.ReadSnapshot(path, order,
 		func(_ nlbwmon.Header, rows int) {
 			sink.Begin(rows)
@@ -84,7 +84,7 @@ func (k *Kept) read(path string, order nlbwmon.AddrOrder, sink usage.Sink) (nlbw
 				k.rows = append(k.rows, *rec)
 			}
 		})
-	if err == nil && snap.Header.Entries < maxKept && time.Since(snap.ModTime) > settled {
+	if err == nil && snap.Header.Entries <= maxKept && time.Since(snap.ModTime) > settled {
 		k.snap, k.size = snap, snap.Header.Size()
 	} else {
 		k.rows = nil

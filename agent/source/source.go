@@ -31,8 +31,9 @@ const (
 type Router struct {
 	SnapshotPath string
 	SocketPath   string
-	LockPath     string // of the one reader a router may have
-	NlbwPath     string // the stock client
+	LockPath     string        // of the one reader a router may have
+	NlbwPath     string        // the stock client
+	NlbwWithin   time.Duration // of one run of it; 0 is 10 s
 	DatabaseDir  string
 	Refresh      time.Duration     // nlbwmon's refresh interval
 	Order        nlbwmon.AddrOrder // how IPv4 is stored; OrderGuess for a router that is not this machine
@@ -158,8 +159,10 @@ func (r *Router) readFile(req Request, sink usage.Sink) (Reading, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(req.Source, "./"):
 		return Reading{}, usage.Errorf(usage.Invalid, "no source %q; choose auto, snapshot, socket, nlbw, or give the path of a database file", req.Source)
+	case errors.Is(err, fs.ErrNotExist):
+		return Reading{}, usage.Errorf(usage.NotFound, "%w", err)
 	case err != nil:
-		return Reading{}, err
+		return Reading{}, usage.Errorf(usage.Unavailable, "%w", err)
 	}
 	reading, err := drain(f, sink)
 	reading.Source = filepath.Clean(req.Source)
