@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -38,6 +39,16 @@ type Handler func(ctx context.Context, method string, params json.RawMessage) (j
 // Serve answers calls at path until ctx ends, and leaves no goroutine and no
 // socket file behind. Where another agent answers at path already, it fails.
 func Serve(ctx context.Context, path string, handle Handler, log *slog.Logger) error {
+	return (&server{handle: handle, log: log, within: callWithin}).serve(ctx, path)
+}
+
+type server struct {
+	handle Handler
+	log    *slog.Logger
+	within time.Duration // of one conversation
+}
+
+func (s *server) serve(ctx context.Context, path string) error {
 	l, err := listen(path)
 	if err != nil {
 		return err
@@ -65,8 +76,8 @@ func Serve(ctx context.Context, path string, handle Handler, log *slog.Logger) e
 		}
 		clients.Go(func() {
 			defer func() { <-slots }()
-			if err := answer(ctx, conn, handle); err != nil {
-				log.Debug("local call failed", "err", err)
+			if err := s.answer(ctx, conn); err != nil {
+				s.log.Debug("local call failed", "err", err)
 			}
 		})
 	}
@@ -93,13 +104,12 @@ func listen(path string) (net.Listener, error) {
 }
 
 // answer serves one connection and closes it.
-func answer(ctx context.Context, conn net.Conn, handle Handler) error {
+func (s *server) answer(ctx context.Context, conn net.Conn) error {
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(ctx, callWithin)
+	ctx, cancel := context.WithTimeout(ctx, s.within)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	_ = conn.SetDeadline(time.Now().Add(callWithin))
 	line, err := bufio.NewReaderSize(io.LimitReader(conn, maxCall), 4<<10).ReadBytes('\n')
 	if err != nil {
 		return fmt.Errorf("read call: %w", err)
@@ -108,7 +118,10 @@ func answer(ctx context.Context, conn net.Conn, handle Handler) error {
 	if err != nil {
 		return err
 	}
-	result, err := handle(ctx, call.Method, call.Params)
+	if call.Method == "" || call.ID == 0 {
+		return errors.New("frame is no call")
+	}
+	result, err := s.call(ctx, call)
 	var reply []byte
 	if err != nil {
 		reply = wire.AppendError(nil, call.ID, &usage.Error{Kind: usage.KindOf(err), Message: err.Error()})
@@ -117,6 +130,17 @@ func answer(ctx context.Context, conn net.Conn, handle Handler) error {
 	}
 	_, err = conn.Write(append(reply, '\n'))
 	return err
+}
+
+// call calls the handler; its panic is this call's failure alone.
+func (s *server) call(ctx context.Context, m wire.Message) (result json.RawMessage, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("local call panicked", "method", m.Method, "err", p, "stack", string(debug.Stack()))
+			result, err = nil, errors.New("internal error")
+		}
+	}()
+	return s.handle(ctx, m.Method, m.Params)
 }
 
 // ErrNoDaemon means that no agent runs at the path.

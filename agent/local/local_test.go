@@ -1,0 +1,347 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/pkg/wire"
+)
+
+// door is a served socket.
+type door struct {
+	path string
+	stop context.CancelFunc
+	done chan error // what serve returned
+	log  *lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex // guards below
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// scratch is a directory whose path is short enough for a socket's.
+func scratch(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "np")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// open serves handle at path and returns when it answers.
+func open(t *testing.T, path string, within time.Duration, handle Handler) *door {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	d := &door{path: path, stop: stop, done: make(chan error, 1), log: new(lockedBuffer)}
+	s := &server{handle: handle, log: slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})), within: within}
+	go func() { d.done <- s.serve(ctx, path) }()
+	t.Cleanup(d.close)
+	for {
+		conn, err := net.Dial("unix", path)
+		if err == nil {
+			_ = conn.Close()
+			return d
+		}
+		select {
+		case err := <-d.done:
+			t.Fatal(err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// close ends serving and waits for it.
+func (d *door) close() {
+	d.stop()
+	d.done <- <-d.done // so that it may be asked again
+}
+
+// echo answers with its params, and with errors and trouble where the method
+// says so.
+func echo(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
+	switch method {
+	case "panic":
+		panic("a bug with a secret")
+	case "wait":
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case "internal":
+		return nil, errors.New("a detail for the log only")
+	case "big":
+		return json.RawMessage(`"` + strings.Repeat("x", wire.MaxResult-2) + `"`), nil
+	}
+	if kind := usage.ParseKind(method); kind != usage.Internal {
+		return nil, &usage.Error{Kind: kind, Message: "because of " + method, RetryAfter: 3 * time.Second}
+	}
+	if params == nil {
+		return json.RawMessage(`null`), nil
+	}
+	return params, nil
+}
+
+func TestCallAndReply(t *testing.T) {
+	d := open(t, filepath.Join(scratch(t), "s"), callWithin, echo)
+	for _, params := range []string{`{"a":[1,"\n\u2028<"]}`, `null`, `"text"`, `12345678901234567890`} {
+		got, err := Call(t.Context(), d.path, "echo", json.RawMessage(params))
+		if err != nil || string(got) != params {
+			t.Errorf("%s: got %s, %v", params, got, err)
+		}
+	}
+	if got, err := Call(t.Context(), d.path, "echo", nil); err != nil || string(got) != "null" {
+		t.Errorf("no params: got %s, %v", got, err)
+	}
+	if got, err := Call(t.Context(), d.path, "big", nil); err != nil || len(got) != wire.MaxResult {
+		t.Errorf("the largest result: got %d bytes, %v", len(got), err)
+	}
+}
+
+// A failure in the agent reaches the command line as itself; of a bug it says
+// one word.
+func TestErrorKindsTravel(t *testing.T) {
+	d := open(t, filepath.Join(scratch(t), "s"), callWithin, echo)
+	for kind := usage.Invalid; kind <= usage.Unavailable; kind++ {
+		_, err := Call(t.Context(), d.path, kind.String(), nil)
+		var e *usage.Error
+		if !errors.As(err, &e) || e.Kind != kind || e.Message != "because of "+kind.String() {
+			t.Errorf("%v: got %v of kind %v", kind, err, usage.KindOf(err))
+		}
+	}
+	for _, method := range []string{"internal", "panic"} {
+		if _, err := Call(t.Context(), d.path, method, nil); err == nil || usage.KindOf(err) != usage.Internal || err.Error() != "internal" {
+			t.Errorf("%s: got %v, want internal and no more", method, err)
+		}
+	}
+	if log := d.log.String(); !strings.Contains(log, "a bug with a secret") || !strings.Contains(log, "local_test.go") {
+		t.Errorf("got log %s, want the panic and its stack", log)
+	}
+	if _, err := Call(t.Context(), d.path, "echo", nil); err != nil {
+		t.Errorf("after the panic: %v", err)
+	}
+}
+
+func TestNoDaemon(t *testing.T) {
+	dir := scratch(t)
+	path := filepath.Join(dir, "s")
+	if _, err := Call(t.Context(), path, "echo", nil); !errors.Is(err, ErrNoDaemon) {
+		t.Errorf("no socket: got %v", err)
+	}
+	stale(t, path)
+	if _, err := Call(t.Context(), path, "echo", nil); !errors.Is(err, ErrNoDaemon) {
+		t.Errorf("stale socket: got %v", err)
+	}
+	if _, err := Call(t.Context(), filepath.Join(dir, strings.Repeat("long", 50)), "echo", nil); err == nil || errors.Is(err, ErrNoDaemon) {
+		t.Errorf("impossible path: got %v", err)
+	}
+}
+
+// stale leaves a socket behind that nobody serves, as kill -9 does.
+func stale(t *testing.T, path string) {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	_ = l.Close()
+	if _, err := os.Lstat(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A socket left behind is replaced; one that answers is not.
+func TestOneDaemon(t *testing.T) {
+	path := filepath.Join(scratch(t), "s")
+	stale(t, path)
+	d := open(t, path, callWithin, echo)
+	if err := Serve(t.Context(), path, echo, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "another netpilot-agent answers") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if _, err := Call(t.Context(), path, "echo", nil); err != nil {
+		t.Errorf("the first one no longer answers: %v", err)
+	}
+	d.close()
+	if err := <-d.done; err != nil {
+		t.Errorf("got %v at the end", err)
+	}
+	d.done <- nil
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket is left behind: %v", err)
+	}
+	if err := Serve(t.Context(), filepath.Join(path, "no", "dir"), echo, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("no directory: got %v", err)
+	}
+}
+
+func TestSocketIsPrivate(t *testing.T) {
+	old := syscall.Umask(0)
+	defer syscall.Umask(old)
+	d := open(t, filepath.Join(scratch(t), "s"), callWithin, echo)
+	info, err := os.Lstat(d.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Mode(); got != fs.ModeSocket|0o600 {
+		t.Errorf("got mode %v, want 0600", got)
+	}
+	if now := syscall.Umask(0); now != 0 {
+		t.Errorf("the umask is left at %o", now)
+	}
+}
+
+// Who does not send a call is cut off, and hinders nobody.
+func TestClientsThatMisbehave(t *testing.T) {
+	d := open(t, filepath.Join(scratch(t), "s"), 300*time.Millisecond, echo)
+	line := string(wire.AppendCall(nil, 1, "echo", nil, 0))
+	for name, send := range map[string]string{
+		"nothing":       "",
+		"half a line":   line[:20],
+		"no newline":    line,
+		"too much":      strings.Repeat(" ", maxCall) + line + "\n",
+		"no JSON":       "GET / HTTP/1.1\r\n\r\n",
+		"an empty line": "\n",
+		"a reply":       `{"jsonrpc":"2.0","id":1,"result":1}` + "\n",
+		"binary":        "\x00\xff\xfe\n",
+	} {
+		conn, err := net.Dial("unix", d.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		_ = conn.SetDeadline(start.Add(10 * time.Second))
+		_, _ = io.WriteString(conn, send) // may be cut off
+		reply, err := io.ReadAll(conn)
+		if err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%s: %v after %s", name, err, time.Since(start))
+		}
+		if len(reply) > 0 && !strings.Contains(string(reply), `"error"`) {
+			t.Errorf("%s: got %s", name, reply)
+		}
+		_ = conn.Close()
+		if got, err := Call(t.Context(), d.path, "echo", json.RawMessage("1")); err != nil || string(got) != "1" {
+			t.Errorf("after %s: got %s, %v", name, got, err)
+		}
+	}
+	// More silent ones than are served at once: the next waits its turn.
+	for range maxClients {
+		conn, err := net.Dial("unix", d.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	if got, err := Call(t.Context(), d.path, "echo", json.RawMessage("2")); err != nil || string(got) != "2" {
+		t.Errorf("behind silent clients: got %s, %v", got, err)
+	}
+}
+
+// A handler that waits longer than a conversation may is told to end, and one
+// caller's patience is its own.
+func TestSlowHandler(t *testing.T) {
+	d := open(t, filepath.Join(scratch(t), "s"), 200*time.Millisecond, echo)
+	start := time.Now()
+	if got, err := Call(t.Context(), d.path, "wait", nil); err == nil {
+		t.Errorf("got %s", got)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := Call(ctx, d.path, "wait", nil); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v, want a deadline", err)
+	}
+}
+
+// At the end running calls are told so, and waited for.
+func TestShutdownWhileCallsRun(t *testing.T) {
+	var mu sync.Mutex // guards running
+	running, began := 0, make(chan struct{}, 20)
+	d := open(t, filepath.Join(scratch(t), "s"), callWithin, func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
+		mu.Lock()
+		running++
+		mu.Unlock()
+		began <- struct{}{}
+		result, err := echo(ctx, method, params)
+		time.Sleep(20 * time.Millisecond) // what a handler may do to tidy up
+		mu.Lock()
+		running--
+		mu.Unlock()
+		return result, err
+	})
+	var callers sync.WaitGroup
+	for range maxClients + 3 { // three wait in the queue
+		callers.Go(func() {
+			if got, err := Call(t.Context(), d.path, "wait", nil); err == nil {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+	for range maxClients {
+		<-began
+	}
+	d.close()
+	mu.Lock()
+	if running != 0 {
+		t.Errorf("%d handlers still run", running)
+	}
+	mu.Unlock()
+	callers.Wait()
+	if _, err := os.Lstat(d.path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket is left behind: %v", err)
+	}
+}
+
+func TestManyRoundsLeaveNothing(t *testing.T) {
+	path := filepath.Join(scratch(t), "s")
+	before := goleak.IgnoreCurrent()
+	for round := range 100 {
+		d := open(t, path, callWithin, echo)
+		var callers sync.WaitGroup
+		for i := range 3 {
+			callers.Go(func() {
+				want := fmt.Sprint(round*10 + i)
+				if got, err := Call(t.Context(), path, "echo", json.RawMessage(want)); err != nil || string(got) != want {
+					t.Errorf("round %d: got %s, %v", round, got, err)
+				}
+			})
+		}
+		callers.Wait()
+		d.close()
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("round %d: the socket is left behind: %v", round, err)
+		}
+	}
+	goleak.VerifyNone(t, before)
+}
