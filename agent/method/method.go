@@ -66,6 +66,8 @@ func (t *Table) Call(ctx context.Context, access Access, name string, params jso
 		return nil, usage.Errorf(usage.Invalid, "no method %q; this agent has %q", usage.Clean(name, 64), t.Names(access))
 	case access == AccessNone:
 		return nil, usage.Errorf(usage.Forbidden, "the router's owner has turned remote access off (uci: netpilot.agent.remote_access)")
+	case e.needs == AccessOwner && access < AccessOwner:
+		return nil, usage.Errorf(usage.Forbidden, "%s is for the router's own shell", name)
 	case e.needs > access:
 		return nil, usage.Errorf(usage.Forbidden, "%s changes the router and its owner allows reading only (uci: netpilot.agent.remote_access)", name)
 	}

@@ -1,0 +1,385 @@
+package method
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/netpilot/netpilot/agent/source"
+	"github.com/netpilot/netpilot/pkg/nlbwmon"
+	"github.com/netpilot/netpilot/pkg/nlbwmon/nlbwmontest"
+	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/pkg/wire"
+)
+
+const recordings = "../../pkg/nlbwmon/testdata/recordings/"
+
+type nobody struct{}
+
+func (nobody) Hostname(usage.MAC) string  { return "" }
+func (nobody) IPs(usage.MAC) []netip.Addr { return nil }
+
+// named gives every device the same long name, worst in JSON.
+type named struct{ nobody }
+
+func (named) Hostname(usage.MAC) string { return strings.Repeat("\"", usage.MaxName) }
+
+// newAgent is an agent on a router with an nlbwmon that plays a recording.
+// With recording "" there is none.
+func newAgent(t *testing.T, recording string) (*Agent, *nlbwmontest.Daemon) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "mt") // short, as a socket's path must be
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	a := &Agent{
+		Router: &source.Router{
+			SnapshotPath: filepath.Join(dir, "0.db"), SocketPath: filepath.Join(dir, "nlbwmon.sock"), LockPath: filepath.Join(dir, "lock"),
+			NlbwPath: filepath.Join(dir, "nlbw"), DatabaseDir: dir, Refresh: 30 * time.Second, Location: time.UTC, Now: time.Now,
+		},
+		Protocols: recordings + "protocols",
+		Services:  func() (*nlbwmon.Protocols, error) { return nlbwmon.LoadProtocols(recordings + "protocols") },
+		Names:     func() (usage.Names, error) { return nobody{}, nil },
+		Status:    func(context.Context) Status { return Status{Version: "1.2.3", Warnings: []string{}} },
+		Limit:     10_000,
+		Now:       time.Now,
+	}
+	if recording == "" {
+		return a, nil
+	}
+	opts, err := nlbwmontest.FromRecording(recordings+recording, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Router.Order = opts.Order
+	d, err := nlbwmontest.Start(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	freshen(t, a, d)
+	return a, d
+}
+
+// freshen makes nlbwmon write its snapshot now.
+func freshen(t *testing.T, a *Agent, d *nlbwmontest.Daemon) {
+	t.Helper()
+	now := time.Now()
+	if err := errors.Join(d.Refresh(), os.Chtimes(a.Router.SnapshotPath, now, now)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// call calls a method that must answer, into v.
+func call(t *testing.T, a *Agent, access Access, name, params string, v any) {
+	t.Helper()
+	result, err := New(a).Call(t.Context(), access, name, json.RawMessage(params))
+	if err != nil {
+		t.Fatalf("%s %s: %v", name, params, err)
+	}
+	if len(result) > wire.MaxResult || !json.Valid(result) {
+		t.Fatalf("%s %s: got %d bytes, valid %t", name, params, len(result), json.Valid(result))
+	}
+	if err := json.Unmarshal(result, v); err != nil {
+		t.Fatalf("%s %s: %v", name, params, err)
+	}
+}
+
+// Who may call what. The closed set stands here again, so that a new method is
+// a decision.
+func TestScopes(t *testing.T) {
+	a, _ := newAgent(t, "live-lab")
+	table := New(a)
+	params := map[string]string{"usage.device": `{"mac":"02:77:00:00:00:11"}`, "nlbw": `{"args":["-c","json"]}`}
+	for name, needs := range map[string]Access{
+		"audit": AccessOwner, "status": AccessRead, "usage.current": AccessRead, "usage.device": AccessRead, "usage.records": AccessRead, "nlbw": AccessRead,
+	} {
+		for access := AccessNone; access <= AccessOwner; access++ {
+			_, err := table.Call(t.Context(), access, name, json.RawMessage(params[name]))
+			if allowed := access >= needs; allowed != (err == nil) || !allowed && usage.KindOf(err) != usage.Forbidden {
+				t.Errorf("%s with access %d: got %v, want allowed %t", name, access, err, allowed)
+			}
+			if got := slices.Contains(table.Names(access), name); got != (access >= needs) {
+				t.Errorf("%s with access %d: listed %t", name, access, got)
+			}
+			if err != nil && access == AccessNone && !strings.Contains(err.Error(), "turned remote access off") {
+				t.Errorf("%s: got %v", name, err)
+			}
+			if err != nil && access != AccessNone && strings.Contains(err.Error(), "allows reading only") {
+				t.Errorf("%s with access %d: got %v, which more access would not change", name, access, err)
+			}
+		}
+	}
+	if names := table.Names(AccessOwner); len(names) != 6 || !slices.IsSorted(names) {
+		t.Errorf("got methods %q", names)
+	}
+}
+
+func TestUnknownMethod(t *testing.T) {
+	a, _ := newAgent(t, "")
+	for _, name := range []string{"", "Status", "usage", "sh", "status ", strings.Repeat("x", 10_000), "\x1b[31m"} {
+		_, err := New(a).Call(t.Context(), AccessOwner, name, nil)
+		if usage.KindOf(err) != usage.Invalid || len(err.Error()) > 400 || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), "usage.current") {
+			t.Errorf("%.20q: got %v, want what there is", name, err)
+		}
+	}
+	if _, err := New(a).Call(t.Context(), AccessNone, "sh", nil); strings.Contains(err.Error(), "status") {
+		t.Errorf("who may call nothing is told what there is: %v", err)
+	}
+}
+
+func TestBadParams(t *testing.T) {
+	a, _ := newAgent(t, "live-lab")
+	lists := []string{"usage.current", "usage.records", "usage.device"}
+	for _, tt := range []struct {
+		methods []string
+		params  string
+		want    string
+	}{
+		{lists, `[]`, "bad params"},
+		{lists, `"mac"`, "bad params"},
+		{lists, `{"mac":7}`, "bad params"},
+		{lists, `{"limit":"7"}`, "bad params"},
+		{lists, `{"limit":1.5}`, "bad params"},
+		{lists, `{"limit":99999999999999999999}`, "bad params"},
+		{lists, `{"offset":true}`, "bad params"},
+		{lists, `{"limit":1`, "bad params"},
+		{lists, `{"limit":-1}`, "must not be negative"},
+		{lists, `{"offset":-9223372036854775808}`, "must not be negative"},
+		{lists, `{"sort":"name"}`, "choose total, rx, tx or conns"},
+		{lists, `{"sort":"` + strings.Repeat("x", 5000) + `"}`, "cannot sort by"},
+		{lists, `{"mac":"02:77:00:00:00"}`, "not a MAC address"},
+		{lists, `{"mac":"02:77:00:00:00:1g"}`, "not a MAC address"},
+		{lists, `{"period":"2026-11"}`, "not a period"},
+		{lists, `{"period":"24"}`, "not a period"},
+		{lists, `{"period":"../../etc/passwd"}`, "not a period"},
+		{lists, `{"period":"2026-13-01"}`, "not a period"},
+		{[]string{"usage.device"}, ``, "needs a mac"},
+		{[]string{"usage.device"}, `null`, "needs a mac"},
+		{[]string{"usage.device"}, `{}`, "needs a mac"},
+		{[]string{"usage.device"}, `{"mac":null}`, "needs a mac"},
+		{[]string{"usage.device"}, `{"mac":"00:00:00:00:00:00"}`, "is no device"},
+		{[]string{"nlbw"}, `{"args":"-c json"}`, "bad params"},
+		{[]string{"nlbw"}, `{"args":[1]}`, "bad params"},
+		{[]string{"nlbw"}, `["-c","json"]`, "bad params"},
+	} {
+		for _, name := range tt.methods {
+			_, err := New(a).Call(t.Context(), AccessRead, name, json.RawMessage(tt.params))
+			if usage.KindOf(err) != usage.Invalid || err == nil || !strings.Contains(err.Error(), tt.want) || len(err.Error()) > 300 {
+				t.Errorf("%s %.80s: got %v, want invalid, %q", name, tt.params, err, tt.want)
+			}
+		}
+	}
+	// What is no fault: nothing, unknown members, huge numbers that mean all.
+	for _, params := range []string{"", "null", " ", "{}", `{"future":1}`, `{"limit":9223372036854775807}`, fmt.Sprintf(`{"limit":%d,"offset":%d}`, math.MaxInt, 1), `{"mac":"","period":"","sort":""}`, `{"source":"/etc/passwd"}`} {
+		var got struct {
+			Source  string
+			Total   int              `json:"total_devices"`
+			Devices []map[string]any `json:"devices"`
+		}
+		call(t, a, AccessRead, "usage.current", params, &got)
+		want := 4
+		if strings.Contains(params, `"offset":1`) {
+			want = 3
+		}
+		if got.Source != source.Snapshot || got.Total != 4 || len(got.Devices) != want {
+			t.Errorf("%q: got %+v, want %d devices", params, got, want)
+		}
+	}
+}
+
+func TestDevice(t *testing.T) {
+	a, _ := newAgent(t, "live-lab")
+	var got struct {
+		Device struct {
+			MAC string
+			IPs []string
+			Rx  uint64 `json:"bytes_rx"`
+		}
+		Services []struct {
+			Service string
+			Rx      uint64 `json:"bytes_rx"`
+		}
+		Total int `json:"total_services"`
+	}
+	call(t, a, AccessRead, "usage.device", `{"mac":"02-77-00-00-00-11"}`, &got)
+	var sum uint64
+	for _, s := range got.Services {
+		sum += s.Rx
+	}
+	if got.Device.MAC != "02:77:00:00:00:11" || len(got.Device.IPs) != 3 || got.Device.Rx != 7857378 || sum != got.Device.Rx || got.Total != len(got.Services) {
+		t.Errorf("got %+v", got)
+	}
+	for _, params := range []string{`{"mac":"02:77:00:00:00:99"}`, `{"mac":"ff:ff:ff:ff:ff:ff"}`} {
+		for _, name := range []string{"usage.device", "usage.current", "usage.records"} {
+			if _, err := New(a).Call(t.Context(), AccessRead, name, json.RawMessage(params)); usage.KindOf(err) != usage.NotFound || !strings.Contains(err.Error(), "no device ") {
+				t.Errorf("%s %s: got %v, want not found", name, params, err)
+			}
+		}
+	}
+	if _, err := New(a).Call(t.Context(), AccessRead, "usage.device", json.RawMessage(`{"mac":"02:77:00:00:00:11","period":"2001-01-01"}`)); usage.KindOf(err) != usage.NotFound {
+		t.Errorf("unknown period: got %v, want not found", err)
+	}
+}
+
+// Names that cannot be read do not cost the numbers.
+func TestWithoutNames(t *testing.T) {
+	a, _ := newAgent(t, "live-lab")
+	a.Names = func() (usage.Names, error) { return nil, errors.New("no") }
+	a.Services = func() (*nlbwmon.Protocols, error) { return nil, errors.New("no") }
+	for _, name := range []string{"usage.current", "usage.records"} {
+		var got struct {
+			Bytes uint64 `json:"total_bytes"`
+		}
+		if call(t, a, AccessRead, name, "", &got); got.Bytes != 16816186 {
+			t.Errorf("%s: got %+v", name, got)
+		}
+	}
+}
+
+// A large network comes in pages that fit a frame, each device exactly once.
+func TestPaging(t *testing.T) {
+	for _, tt := range []struct {
+		devices, addrs int
+		once           bool // read once, then page as the method does: half a million rows take their time
+	}{{5_000, 1, false}, {600, 100, false}, {5_000, 100, true}} {
+		a, _ := newAgent(t, "")
+		a.Names = func() (usage.Names, error) { return named{}, nil }
+		writeNetwork(t, a.Router.SnapshotPath, tt.devices, tt.addrs)
+		info, err := os.Stat(a.Router.SnapshotPath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Router.Now = info.ModTime
+		page := func(offset int) (text json.RawMessage) {
+			text, err := New(a).Call(t.Context(), AccessRead, "usage.current", json.RawMessage(fmt.Sprintf(`{"offset":%d}`, offset)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return text
+		}
+		if tt.once {
+			answer, err := a.Usage(t.Context(), Query{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			page = func(offset int) json.RawMessage {
+				answer.Page.Offset = offset
+				return answer.AppendJSON(nil, wire.MaxResult)
+			}
+		}
+		seen := map[string]bool{}
+		for offset, pages := 0, 0; ; pages++ {
+			if pages > 50 {
+				t.Fatalf("no end after %d pages, %d devices", pages, len(seen))
+			}
+			text := page(offset)
+			var got struct {
+				Devices []struct {
+					MAC string
+					IPs []string
+				}
+				Next  *int `json:"next_offset"`
+				Total int  `json:"total_devices"`
+			}
+			if err := json.Unmarshal(text, &got); err != nil || len(text) > wire.MaxResult {
+				t.Fatalf("got %d bytes, %v", len(text), err)
+			}
+			for _, d := range got.Devices {
+				if seen[d.MAC] || len(d.IPs) != tt.addrs {
+					t.Fatalf("%s: again %t, with %d addresses", d.MAC, seen[d.MAC], len(d.IPs))
+				}
+				seen[d.MAC] = true
+			}
+			if got.Total != tt.devices {
+				t.Fatalf("got a total of %d", got.Total)
+			}
+			if got.Next == nil {
+				if pages == 0 {
+					t.Errorf("%d devices are no large network: they fit a page", tt.devices)
+				}
+				break
+			}
+			if *got.Next != len(seen) || len(got.Devices) < 100 {
+				t.Fatalf("next_offset %d after %d devices, %d on this page", *got.Next, len(seen), len(got.Devices))
+			}
+			offset = *got.Next
+		}
+		if len(seen) != tt.devices {
+			t.Errorf("got %d devices, want %d", len(seen), tt.devices)
+		}
+	}
+}
+
+// writeNetwork writes a snapshot in which each device has addrs long IPv6
+// addresses and large numbers.
+func writeNetwork(t *testing.T, path string, devices, addrs int) {
+	t.Helper()
+	rows := make([]usage.Record, 0, devices*addrs)
+	for d := range devices {
+		for i := range addrs {
+			r := usage.Record{MAC: usage.MAC{2, 0xff, 0xff, 0xff, byte(d >> 8), byte(d)}, Proto: 6, Port: 443, Conns: math.MaxUint32, RxBytes: 1 << 50, RxPackets: 1 << 40, TxBytes: 1 << 50, TxPackets: 1 << 40}
+			r.SetIP(netip.AddrFrom16([16]byte{0xfd, 0x77, 0xff, 1, 0xff, 2, 0xff, 3, 0xff, 4, 0xff, 5, byte(d >> 8), byte(d), 0xff, byte(i)}))
+			rows = append(rows, r)
+		}
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(nlbwmon.Encode(f, nlbwmontest.MonthlyHeader(0), nlbwmon.NativeOrder(), rows), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Where nlbwmon is absent, the lists fail and the status reports.
+func TestStatusWithoutNlbwmon(t *testing.T) {
+	a, _ := newAgent(t, "")
+	var got Status
+	call(t, a, AccessRead, "status", "", &got)
+	n := got.Nlbwmon
+	if n.OK || !strings.Contains(n.Error, "service nlbwmon status") || len(n.Tried) != 3 || n.Rows != 0 || n.AsOf != nil || got.Version != "1.2.3" || got.Timestamp.IsZero() {
+		t.Errorf("got %+v", got)
+	}
+	for i, name := range []string{source.Snapshot, source.Socket, source.Nlbw} {
+		if n.Tried[i].Source != name || n.Tried[i].Error == "" {
+			t.Errorf("tried %+v, want %s", n.Tried[i], name)
+		}
+	}
+	for _, name := range []string{"usage.current", "usage.records"} {
+		if _, err := New(a).Call(t.Context(), AccessRead, name, nil); usage.KindOf(err) != usage.Unavailable {
+			t.Errorf("%s: got %v, want unavailable", name, err)
+		}
+	}
+}
+
+func TestStatus(t *testing.T) {
+	a, _ := newAgent(t, "live-lab")
+	var got Status
+	call(t, a, AccessRead, "status", `{"ignored":1}`, &got)
+	n := got.Nlbwmon
+	if !n.OK || n.Error != "" || n.Source != source.Snapshot || n.Rows != 15 || n.Full || n.Limit != 10_000 || n.RefreshSeconds != 30 || n.Tried == nil || len(n.Tried) != 0 || n.Interval == "" || n.Period == "" {
+		t.Errorf("got %+v", n)
+	}
+	if n.AgeSeconds == nil || *n.AgeSeconds < 0 || *n.AgeSeconds > 30 {
+		t.Errorf("got age %v", n.AgeSeconds)
+	}
+	a.Limit = 15
+	if call(t, a, AccessRead, "status", "", &got); !got.Nlbwmon.Full {
+		t.Error("15 rows of 15 are not full")
+	}
+	a.Limit = 0
+	if call(t, a, AccessRead, "status", "", &got); got.Nlbwmon.Full {
+		t.Error("full without a limit")
+	}
+}
