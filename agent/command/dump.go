@@ -76,7 +76,9 @@ func (p *program) runDump(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	done := p.progress("reading nlbwmon")
 	answer, err := r.agent.Usage(c.Context, q)
+	done()
 	if err != nil {
 		return err
 	}

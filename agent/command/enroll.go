@@ -59,9 +59,11 @@ func (p *program) runEnroll(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	done := p.progress("connecting to " + relay.Host)
 	reply, err := uplink.Enrol(c.Context, p.client(r), relay, wire.EnrolRequest{
 		Token: token, RouterID: string(facts.ID), Name: facts.Hostname, Model: facts.Model, AgentVersion: p.build.Version,
 	})
+	done()
 	if err != nil {
 		return err
 	}

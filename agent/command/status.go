@@ -40,7 +40,9 @@ func (p *program) runStatus(c *cli.Context) error {
 	if c.Bool("audit") {
 		return p.showAudit(c, r)
 	}
+	done := p.progress("reading nlbwmon")
 	s, err := p.askDaemon(c, r)
+	done()
 	if err != nil {
 		return err
 	}
