@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
+	"github.com/netpilot/netpilot/pkg/nlbwmon"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -99,10 +99,7 @@ func readParams(query url.Values, names ...string) (p params, err error) {
 		case "mac":
 			p.MAC, err = parseMAC(value)
 		case "period":
-			p.Period = value
-			if _, bad := time.Parse(time.DateOnly, value); bad != nil {
-				err = badRequest("period is the first day of an accounting period, like 2026-11-01")
-			}
+			p.Period, err = parsePeriod(value)
 		case "sort":
 			p.Sort, err = parseChoice("sort", value, "total", "rx", "tx", "conns")
 		case "limit":
@@ -132,6 +129,16 @@ func parseMAC(value string) (string, error) {
 		return "", err
 	}
 	return mac.String(), nil
+}
+
+// parsePeriod takes every name nlbwmon gives: with an interval of the 31st,
+// 2026-09-31 is one.
+func parsePeriod(value string) (string, error) {
+	period, err := nlbwmon.ParsePeriod(value)
+	if err != nil {
+		return "", badRequest("period is the first day of an accounting period, like 2026-11-01")
+	}
+	return period.String(), nil
 }
 
 func parseChoice(name, value string, choices ...string) (string, error) {
