@@ -45,9 +45,6 @@ func (r *Router) readCommand(ctx context.Context, period nlbwmon.Period, sink us
 	if err := cmd.Start(); err != nil {
 		return Reading{}, fmt.Errorf("run %s: %w", r.NlbwPath, err)
 	}
-	// A child of the command's may outlive it and hold the pipe open.
-	stop := context.AfterFunc(ctx, func() { _ = out.Close() })
-	defer stop()
 	sink.Begin(0)
 	decodeErr := decodeJSON(out, sink)
 	_, _ = io.Copy(io.Discard, out) // so that the command can end

@@ -338,7 +338,7 @@ func TestCommandThatDoesNotServe(t *testing.T) {
 		"prints garbage":      {"echo hello world; exit 0", "not what nlbw prints"},
 		"prints half":         {`printf '{"columns":["mac"],"data":[["02:77:00:00:00:01"]'`, "cut off"},
 		"hangs":               {"exec sleep 60", "gave no answer within 500ms: nlbwmon hangs"},
-		"hangs in a child":    {"sleep 5; echo", "gave no answer within 500ms"}, // the child keeps the pipe open when the shell is killed
+		"hangs in a child":    {"sleep 6; echo", "gave no answer within 500ms"}, // the child keeps the pipe open when the shell is killed
 		"never ends":          {"exec yes", "gave no answer within 500ms"},
 		"complains at length": {`i=0; while [ $i -lt 3000 ]; do printf '\033[31mcomplaint %d\n' $i >&2; i=$((i+1)); done; exit 1`, "failed: [31mcomplaint 0"},
 	} {
