@@ -1,0 +1,178 @@
+package history
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"slices"
+	"strings"
+	"time"
+)
+
+// kind is how long a segment's buckets are.
+type kind uint8
+
+const (
+	fiveMin  kind = iota // a quarter of a router's day in buckets of 5 minutes
+	hourly               // a router's day in hours
+	daily                // a router's month in days
+	numKinds = 3
+)
+
+var kindNames = [numKinds]string{"5m", "1h", "1d"}
+
+// Bucket lengths in seconds.
+const (
+	slotSecs = 300
+	hourSecs = 3600
+)
+
+// span is [start, end) in Unix seconds, both multiples of slotSecs.
+type span struct{ start, end int64 }
+
+func (s span) has(t int64) bool { return s.start <= t && t < s.end }
+
+// clip shortens s, which has t, so that it does not overlap o, which has not.
+func (s span) clip(o span, t int64) span {
+	if o.end <= t {
+		s.start = max(s.start, o.end)
+	} else if o.start > t {
+		s.end = min(s.end, o.start)
+	}
+	return s
+}
+
+// segment is what the Store remembers of one file. Its buckets lie in its
+// span; spans of one kind do not overlap, and a segment lies in its day and
+// that in its month, which the coarser segments take as their own spans.
+type segment struct {
+	kind kind
+	span       // ends where the next segment of the kind starts
+	day, month span
+	written    int64  // bytes appended
+	size       int64  // bytes appended and known to the state file
+	flashed    int64  // bytes that are durable in the flash directory
+	seq        uint64 // of the newest change
+	gaps       int
+	seals      []span // what was compacted into it whole: those frames count
+	dict       *dict  // for appending; nil until needed
+}
+
+// sealed finds the compacted span that has t.
+func (g *segment) sealed(t int64) (span, bool) {
+	for _, s := range g.seals {
+		if s.has(t) {
+			return s, true
+		}
+	}
+	return span{}, false
+}
+
+// slot is the bucket of the segment's kind that has t.
+func (g *segment) slot(t int64) span {
+	switch g.kind {
+	case hourly:
+		start := t - (t-g.start)%hourSecs
+		if t >= g.end {
+			return span{start, start + hourSecs}
+		}
+		return span{start, min(start+hourSecs, g.end)}
+	case daily:
+		if s, ok := g.sealed(t); ok {
+			return s
+		}
+	}
+	return span{t, t + slotSecs}
+}
+
+const nameLayout = "20060102T150405Z"
+
+func (g *segment) name() string { return segmentName(g.kind, g.start) }
+
+func segmentName(k kind, start int64) string {
+	return time.Unix(start, 0).UTC().Format(nameLayout) + "." + kindNames[k]
+}
+
+// parseName is the inverse of segmentName; other files are not ours.
+func parseName(name string) (k kind, start int64, ok bool) {
+	stamp, ext, _ := strings.Cut(name, ".")
+	i := slices.Index(kindNames[:], ext)
+	t, err := time.Parse(nameLayout, stamp)
+	if i < 0 || err != nil || t.Unix()%slotSecs != 0 {
+		return 0, 0, false
+	}
+	return kind(i), t.Unix(), segmentName(kind(i), t.Unix()) == name
+}
+
+// seed is what every CRC of the segment starts from.
+func (g *segment) seed() uint32 {
+	var id [9]byte
+	id[0] = byte(g.kind)
+	binary.LittleEndian.PutUint64(id[1:], uint64(g.start))
+	return crc32.Checksum(id[:], castagnoli)
+}
+
+// A segment begins with magic, version and newline, then the header's frame.
+const (
+	segmentMagic = "NPHIST"
+	version      = 1
+	magicLen     = 8
+)
+
+// The types of frames, the first byte of the payload.
+const (
+	typeHeader  = 1 // the spans
+	typeAdd     = 2 // more for one bucket
+	typePart    = 3 // as typeAdd, of a compaction; counts once sealed
+	typeSeal    = 4 // a finer segment is in here whole
+	typeGap     = 5 // a span that nobody can attribute
+	typeGapPart = 6 // as typeGap, of a compaction
+)
+
+// header is a new segment's first bytes.
+func (g *segment) header() []byte {
+	head := []byte(segmentMagic + string([]byte{version, '\n'}))
+	p := []byte{typeHeader}
+	for _, s := range []span{g.span, g.day, g.month} {
+		p = binary.AppendVarint(p, s.start-g.start)
+		p = binary.AppendVarint(p, s.end-g.start)
+	}
+	return appendFrame(head, g.seed(), magicLen, p)
+}
+
+// maxSpan bounds what a header may claim: a month and a day.
+const maxSpan = 32 * 24 * hourSecs
+
+func (g *segment) parseHeader(payload []byte) error {
+	f := fields{p: payload[1:]}
+	var spans [3]span
+	for i := range spans {
+		a, b := f.varint(), f.varint()
+		if a > 0 || a < -maxSpan || b <= 0 || b > maxSpan || a%slotSecs != 0 || b%slotSecs != 0 {
+			f.fail("span")
+		}
+		spans[i] = span{g.start + a, g.start + b}
+	}
+	if f.err != nil {
+		return f.err
+	}
+	g.span, g.day, g.month = spans[0], spans[1], spans[2]
+	return nil
+}
+
+// Seal: the finer segment's span and the number of frames of its compaction,
+// which stand right before the seal.
+func (g *segment) appendSeal(p []byte, child span, frames int) []byte {
+	p = append(p, typeSeal)
+	p = binary.AppendVarint(p, child.start-g.start)
+	p = binary.AppendUvarint(p, uint64(child.end-child.start))
+	return binary.AppendUvarint(p, uint64(frames))
+}
+
+func (g *segment) parseSeal(payload []byte) (child span, frames int, err error) {
+	f := fields{p: payload[1:]}
+	start, length, n := f.varint(), f.below(2*maxSpan), f.below(1<<31)
+	if start < -maxSpan || start > maxSpan {
+		f.fail("span")
+	}
+	return span{g.start + start, g.start + start + length}, int(n), f.err
+}
