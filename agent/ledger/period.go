@@ -1,0 +1,200 @@
+package ledger
+
+import (
+	"slices"
+
+	"github.com/netpilot/netpilot/pkg/nlbwmon"
+)
+
+// same books a look at the daemon of the last look: its table was counted on,
+// overwritten at the limit, or emptied for a new period. Nothing else happens
+// to a table in one life of nlbwmon.
+func (l *Ledger) same(d change, fetch Fetcher) (mark, error) {
+	// Within one life periods only grow: an older one is the clock's, not nlbwmon's.
+	later := l.at.Period != 0 && l.last.period != 0 && l.at.Period > l.last.period
+	switch {
+	case later && l.at.Source == Socket:
+		return l.emptied(l.at.Period, fetch)
+	case later && !d.setBack() && d.witness:
+		return l.counted(d), nil // by the clock a new period, but nlbwmon has not yet begun it
+	case later && (!d.setBack() || l.mayEvict(l.cur)):
+		// The snapshot's period is told by the clock, and the rows do not say
+		// whether nlbwmon has begun it.
+		l.batch.Flags |= PeriodChanged
+		l.gap(Ambiguous, 0)
+		m, err := l.fresh(fetch)
+		if err == nil {
+			l.book(rule{prev: true, back: true, added: true})
+		}
+		return m, err
+	case later:
+		return l.emptied(l.at.Period, fetch)
+	case d.setBack() && !l.mayEvict(l.cur):
+		l.gap(Hidden, 0)
+		return l.emptied(max(l.at.Period, l.last.period), fetch)
+	}
+	return l.counted(d), nil
+}
+
+// counted books a look at a table that was only counted on, or overwritten at
+// the limit: a row that was set back was overwritten and came again.
+func (l *Ledger) counted(d change) mark {
+	l.noteLimit(l.cur, d)
+	l.book(rule{prev: true, back: true, added: true})
+	return l.carry()
+}
+
+// noteLimit declares a gap if rows may have been overwritten unseen: always
+// in a full table, except if no row is missing and one stood still. nlbwmon
+// overwrites from the oldest row on, so then none was.
+func (l *Ledger) noteLimit(t *table, d change) {
+	switch {
+	case l.full(t) && (d.setBack() || !d.witness):
+		l.gap(Limit, 0)
+	case l.at.Limit == UnknownLimit && d.setBack():
+		l.gap(Limit, 0)
+	}
+}
+
+// emptied books a period change: the old period's last bytes from its file,
+// periods closed since then, and the new table from zero.
+func (l *Ledger) emptied(now nlbwmon.Period, fetch Fetcher) (mark, error) {
+	l.batch.Flags |= PeriodChanged
+	m, err := l.fresh(fetch)
+	if err != nil {
+		return m, err
+	}
+	m.period = now
+	closed, err := l.closed(now, fetch)
+	if err != nil {
+		return m, err
+	}
+	for i := range closed {
+		l.bookClosed(closed, i)
+	}
+	l.noteLimit(l.cur, change{})
+	l.book(rule{})
+	return m, nil
+}
+
+// file is a closed period's rows as read.
+type file struct {
+	period nlbwmon.Period
+	got    Fetched
+	rows   *table
+}
+
+// closed reads the files of the period that ran at the last look and of those
+// that began and ended since. Only names that were not there when the period
+// began can be such: routers boot with a clock of the past, and then later
+// periods' files are old.
+func (l *Ledger) closed(now nlbwmon.Period, fetch Fetcher) ([]file, error) {
+	if l.last.period == 0 {
+		l.gap(Tail, 0)
+		return nil, nil
+	}
+	wanted := []nlbwmon.Period{l.last.period}
+	names, err := fetch.Periods()
+	if err := l.putOff(err); err != nil {
+		return nil, err
+	}
+	if err != nil {
+		l.gap(Unread, 0)
+	}
+	slices.Sort(names)
+	for _, p := range slices.Compact(names) {
+		switch {
+		case p <= l.last.period || p >= now:
+		case !l.last.listed || len(wanted) > maxBetween || slices.Contains(l.last.later, p):
+			l.gap(Ambiguous, p)
+		default:
+			wanted = append(wanted, p)
+		}
+	}
+	var files []file
+	for _, p := range wanted {
+		f := file{period: p, rows: l.scratch()}
+		f.rows.Begin(0)
+		if f.got, err = fetch.Fetch(p, f.rows); err != nil {
+			if err := l.putOff(err); err != nil {
+				return nil, err
+			}
+			l.gap(Unread, p)
+			continue
+		}
+		if f.got != Whole {
+			l.gap(Tail, p)
+		}
+		if f.got != Gone {
+			files = append(files, f)
+		}
+	}
+	return files, nil
+}
+
+// bookClosed books closed[i] unless it may hold something else: a copy of
+// another table, which nlbwmon writes under the clock's period when that was
+// set, or a state older than the last look.
+func (l *Ledger) bookClosed(closed []file, i int) {
+	f := closed[i]
+	first := f.period == l.last.period
+	if len(f.rows.rows) == 0 {
+		// An emptied file says nothing against the rows of before.
+		if first && len(l.prev.rows) > 0 && f.got == Whole {
+			l.gap(Tail, f.period)
+		}
+		return
+	}
+	copied := f.rows.within(l.cur)
+	for j := range closed {
+		copied = copied || j != i && f.rows.within(closed[j].rows)
+	}
+	// Later periods begin empty; if the old one's own file could not be read,
+	// none can be told from a copy of it.
+	orphan := !first && (closed[0].period != l.last.period || closed[0].got != Whole)
+	d := change{}
+	if first {
+		d = f.rows.since(l.prev)
+	}
+	evicts := l.mayEvict(f.rows)
+	switch {
+	case orphan:
+		l.gap(Ambiguous, f.period)
+		return
+	case copied && !(first && d.added == 0 && !l.moved(f.rows)):
+		l.gap(Ambiguous, f.period)
+		return
+	case first && d.back > 0 && !evicts, first && d.gone > 0 && !evicts && f.got != Damaged:
+		l.gap(Tail, f.period)
+		return
+	}
+	l.noteLimit(f.rows, d)
+	for n := range f.rows.rows {
+		row := &f.rows.rows[n]
+		if !first {
+			l.emit(row, row.Counters())
+			continue
+		}
+		p := l.prev.find(row)
+		switch {
+		case p != nil && reaches(row, p):
+			l.emit(row, less(row.Counters(), p))
+		case p == nil && !evicts:
+			l.emit(row, row.Counters())
+		default:
+			// In a full table the file may be an older one as well as one in
+			// which the row was overwritten.
+			l.gap(Limit, 0)
+		}
+	}
+}
+
+// moved tells whether a row of t stands higher than at the last look.
+func (l *Ledger) moved(t *table) bool {
+	for i := range t.rows {
+		if p := l.prev.find(&t.rows[i]); p != nil && p.Counters() != t.rows[i].Counters() {
+			return true
+		}
+	}
+	return false
+}
