@@ -107,7 +107,7 @@ func (p *program) app() *cli.App {
 			Usage: "how nlbwmon stored IPv4 addresses: native, little, big, or auto: native with --root /, else told by the addresses"},
 	}
 	app.Commands = []*cli.Command{
-		p.dump(), p.nlbw(), p.status(), p.run(), p.enroll(), p.version(), p.completion(),
+		p.dump(), p.history(), p.summary(), p.report(), p.nlbw(), p.status(), p.run(), p.enroll(), p.version(), p.completion(),
 	}
 	app.OnUsageError = onUsageError
 	app.Action = func(c *cli.Context) error {

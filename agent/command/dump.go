@@ -36,14 +36,8 @@ func (p *program) dump() *cli.Command {
 }
 
 func (p *program) runDump(c *cli.Context) error {
-	format := c.String("format")
-	if format == "" {
-		format = "json"
-		if terminal(p.stdout) {
-			format = "table"
-		}
-	}
-	if err := oneOf("format", format, "table", "json", "csv"); err != nil {
+	format, err := p.formatOf(c, "table", "json", "csv")
+	if err != nil {
 		return err
 	}
 	q := method.Query{
@@ -53,7 +47,6 @@ func (p *program) runDump(c *cli.Context) error {
 	if q.Page.Limit < 0 || q.Page.Offset < 0 {
 		return misuse{fmt.Errorf("--limit and --offset must not be negative")}
 	}
-	var err error
 	if q.View, err = usage.ParseView(c.String("by")); err != nil {
 		return misuse{fmt.Errorf("--by: %w", err)}
 	}

@@ -7,14 +7,19 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/netpilot/netpilot/agent/config"
+	"github.com/netpilot/netpilot/agent/history"
+	"github.com/netpilot/netpilot/agent/ledger"
 	"github.com/netpilot/netpilot/agent/local"
 	"github.com/netpilot/netpilot/agent/method"
+	"github.com/netpilot/netpilot/agent/sample"
 	"github.com/netpilot/netpilot/agent/source"
 	"github.com/netpilot/netpilot/agent/uplink"
 	"github.com/netpilot/netpilot/pkg/usage"
@@ -58,6 +63,49 @@ func (p *program) runDaemon(c *cli.Context) error {
 	return p.daemon(c.Context, r, logger(p.stderr, level))
 }
 
+// Where the history lies below the root: in RAM, and its copy on flash.
+const (
+	historyDir   = "/tmp/netpilot"
+	historyFlash = "/etc/netpilot/history"
+)
+
+// openHistory opens the history and says what it had to repair.
+func (p *program) openHistory(r *router, log *slog.Logger) (*history.Store, error) {
+	flash := r.path(historyFlash)
+	if err := os.MkdirAll(filepath.Dir(flash), 0o700); err != nil {
+		return nil, fmt.Errorf("make room for the history: %w", err)
+	}
+	service := func(proto uint8, port uint16) string {
+		services, err := r.agent.Services()
+		if err != nil {
+			return ""
+		}
+		name, _ := services.Lookup(proto, port)
+		return name
+	}
+	store, err := history.Open(history.Options{
+		Dir: r.path(historyDir), FlashDir: flash, Location: r.agent.Router.Location, NotBefore: p.build.at(), Service: service,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the history: %w", err)
+	}
+	for _, repair := range store.Repairs() {
+		log.Warn("history repaired", "what", repair.String())
+	}
+	return store, nil
+}
+
+// sampler is the task that fills the history.
+func (p *program) sampler(r *router, store *history.Store, log *slog.Logger) *sample.Sampler {
+	return sample.New(sample.Options{
+		Router: r.agent.Router, History: store, Ledger: ledger.Options{Refresh: r.agent.Router.Refresh}, Limit: r.agent.Limit,
+		Now: p.now, NotBefore: p.build.at(), Log: log,
+		// This process's own kernel keeps the time, whatever the root.
+		Instant: func() (ledger.Instant, error) { return sample.BootClock("/") },
+		Daemon:  func() time.Duration { return sample.Daemon(r.root) },
+	})
+}
+
 // caFileFlag overrides option ca_file. Its path is this shell's, not below
 // the root.
 func caFileFlag() cli.Flag {
@@ -98,6 +146,18 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 			return table.Call(ctx, method.AccessOwner, name, params)
 		}, log)
 	}}
+	// Without a history the link and the live table still serve.
+	if store, err := p.openHistory(r, log); err != nil {
+		log.Error("no history", "err", err)
+	} else {
+		defer func() {
+			if err := store.Close(p.now()); err != nil {
+				log.Error("history not kept whole", "err", err)
+			}
+		}()
+		r.agent.History = store
+		tasks = append(tasks, p.sampler(r, store, log).Run)
+	}
 	id, err := config.LoadIdentity(r.root)
 	switch {
 	case errors.Is(err, config.ErrNotEnrolled):
@@ -138,7 +198,7 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 		}
 		tasks = append(tasks, up.Run)
 	}
-	log.Info("netpilot-agent runs", "version", p.build.Version, "router", facts.ID.Short(), "enrolled", len(tasks) > 1)
+	log.Info("netpilot-agent runs", "version", p.build.Version, "router", facts.ID.Short(), "enrolled", err == nil)
 	return together(ctx, tasks)
 }
 

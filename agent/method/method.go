@@ -47,6 +47,8 @@ func New(a *Agent) *Table {
 		"usage.current": {AccessRead, a.callCurrent},
 		"usage.device":  {AccessRead, a.callDevice},
 		"usage.records": {AccessRead, a.callRecords},
+		"usage.history": {AccessRead, a.callHistory},
+		"usage.summary": {AccessRead, a.callSummary},
 		"nlbw":          {AccessRead, a.callNlbw},
 	}}
 }

@@ -99,10 +99,12 @@ func call(t *testing.T, a *Agent, access Access, name, params string, v any) {
 // a decision.
 func TestScopes(t *testing.T) {
 	a, _ := newAgent(t, "live-lab")
+	a.History = fakeHistory{}
 	table := New(a)
 	params := map[string]string{"usage.device": `{"mac":"02:77:00:00:00:11"}`, "nlbw": `{"args":["-c","json"]}`}
 	for name, needs := range map[string]Access{
 		"audit": AccessOwner, "status": AccessRead, "usage.current": AccessRead, "usage.device": AccessRead, "usage.records": AccessRead, "nlbw": AccessRead,
+		"usage.history": AccessRead, "usage.summary": AccessRead,
 	} {
 		for access := AccessNone; access <= AccessOwner; access++ {
 			_, err := table.Call(t.Context(), access, name, json.RawMessage(params[name]))
@@ -120,7 +122,7 @@ func TestScopes(t *testing.T) {
 			}
 		}
 	}
-	if names := table.Names(AccessOwner); len(names) != 6 || !slices.IsSorted(names) {
+	if names := table.Names(AccessOwner); len(names) != 8 || !slices.IsSorted(names) {
 		t.Errorf("got methods %q", names)
 	}
 }

@@ -19,6 +19,7 @@ type Agent struct {
 	Names     func() (usage.Names, error)        // who the devices are now
 	Status    func(context.Context) Status       // the part of the status that is not nlbwmon's
 	Limit     int                                // nlbwmon's database_limit, 0 for none
+	History   History                            // nil where none is kept
 	Audit     Audit                              // what was asked over the link
 	Now       func() time.Time
 }

@@ -30,7 +30,7 @@ type Options struct {
 	Now       func() time.Time               // the wall clock
 	NotBefore time.Time                      // a wall clock before it is not set
 	Instant   func() (ledger.Instant, error) // the clock that always runs
-	Daemon    func() uint64                  // changes when nlbwmon restarts, 0 if unknown
+	Daemon    func() time.Duration           // when nlbwmon began, since boot; 0 if unknown
 	Log       *slog.Logger
 }
 

@@ -68,7 +68,7 @@ func (r *router) sampler() *Sampler {
 		Router: r.source, History: r.store, Ledger: ledger.Options{Refresh: 30 * time.Second},
 		Now: func() time.Time { return r.now }, NotBefore: built,
 		Instant: func() (ledger.Instant, error) { return ledger.Instant{Boot: "boot", Since: r.since}, nil },
-		Daemon:  func() uint64 { return 1 },
+		Daemon:  func() time.Duration { return time.Minute },
 	})
 }
 

@@ -47,7 +47,7 @@ func (a *Answer) cells(i int) []string {
 		return hostCells(&a.Hosts[i], false)
 	case ByService:
 		s := &a.Services[i]
-		return withCounters([]string{safeCell(s.Name), strconv.Itoa(int(s.Proto)), strconv.Itoa(int(s.Port))}, s.Counters)
+		return withCounters([]string{SafeCell(s.Name), strconv.Itoa(int(s.Proto)), strconv.Itoa(int(s.Port))}, s.Counters)
 	case ByRecord:
 		r := &a.Records[i]
 		family := "6"
@@ -55,14 +55,14 @@ func (a *Answer) cells(i int) []string {
 			family = "4"
 		}
 		return withCounters([]string{family, strconv.Itoa(int(r.Proto)), strconv.Itoa(int(r.Port)), r.MAC.String(),
-			ipText(r.IP()), safeCell(serviceOf(r, a.Known))}, r.Counters())
+			ipText(r.IP()), SafeCell(serviceOf(r, a.Known))}, r.Counters())
 	}
 	d := &a.Devices[i]
 	ips := make([]string, 0, len(d.IPs))
 	for _, ip := range d.IPs[:min(len(d.IPs), maxListed)] {
 		ips = append(ips, ip.String())
 	}
-	return withCounters([]string{d.MAC.String(), ipText(d.IP), strings.Join(ips, " "), safeCell(d.Hostname)}, d.Counters)
+	return withCounters([]string{d.MAC.String(), ipText(d.IP), strings.Join(ips, " "), SafeCell(d.Hostname)}, d.Counters)
 }
 
 // hostCells has an empty MAC for an unresolved address.
@@ -75,7 +75,7 @@ func hostCells(h *Host, asDevice bool) []string {
 	if asDevice {
 		cells = append(cells, ipText(h.IP))
 	}
-	return withCounters(append(cells, safeCell(h.Hostname)), h.Counters)
+	return withCounters(append(cells, SafeCell(h.Hostname)), h.Counters)
 }
 
 func withCounters(cells []string, c Counters) []string {
@@ -92,8 +92,8 @@ func ipText(ip netip.Addr) string {
 	return ip.String()
 }
 
-// safeCell keeps a spreadsheet from running a name as a formula.
-func safeCell(s string) string {
+// SafeCell keeps a spreadsheet from running a name as a formula.
+func SafeCell(s string) string {
 	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
 		return "'" + s
 	}

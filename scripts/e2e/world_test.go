@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	agent "github.com/netpilot/netpilot/agent/command"
+	"github.com/netpilot/netpilot/agent/local"
 	"github.com/netpilot/netpilot/pkg/nlbwmon/nlbwmontest"
 	relay "github.com/netpilot/netpilot/relay/command"
 )
@@ -230,6 +231,11 @@ func (r *router) run() {
 		if exit := <-ended; exit != 0 {
 			r.t.Errorf("agent: exit code %d, log:\n%s", exit, r.log)
 		}
+	})
+	// The CLI library sets package variables when it starts: one start at a time.
+	until(r.t, "the agent answers its socket", func() bool {
+		_, err := local.Call(ctx, filepath.Join(r.root, local.Path), "audit", nil)
+		return err == nil
 	})
 }
 

@@ -1,0 +1,197 @@
+package command
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/netpilot/netpilot/agent/local"
+	"github.com/netpilot/netpilot/pkg/usage"
+)
+
+// spanFlags say which span of the history is asked for.
+func spanFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "timeframe", Usage: "the last `SPAN`: 1h, 24h, 7d or 30d (default: 24h)"},
+		&cli.IntFlag{Name: "days", Usage: "today and the days before it, `N` in all"},
+		&cli.StringFlag{Name: "from", Usage: "from `TIME` on, 2026-11-23 or 2026-11-23T18:00:00Z"},
+		&cli.StringFlag{Name: "to", Usage: "until `TIME` (default: now)"},
+	}
+}
+
+// spanOf are the flags as a method's params.
+func spanOf(c *cli.Context) map[string]any {
+	p := make(map[string]any)
+	for _, name := range []string{"timeframe", "from", "to", "resolution", "by", "mac"} {
+		if c.IsSet(name) {
+			p[name] = c.String(name)
+		}
+	}
+	for _, name := range []string{"days", "limit", "offset"} {
+		if c.IsSet(name) {
+			p[name] = c.Int(name)
+		}
+	}
+	return p
+}
+
+func (p *program) history() *cli.Command {
+	return &cli.Command{
+		Name:  "history",
+		Usage: "show what passed in each span of time, from the router's own history",
+		Description: examples(
+			"netpilot-agent history --timeframe 24h --resolution 1h", "the last day by the hour",
+			"netpilot-agent history --days 7 --by device --format csv", "a week, each device, for a spreadsheet",
+			"netpilot-agent history --mac 02:77:00:00:00:11 --from 2026-11-20", "one device since a day",
+		) + "\n\nThe daemon keeps the history; it must run.",
+		Flags: append(spanFlags(),
+			&cli.StringFlag{Name: "resolution", Usage: "a row for each `SPAN`: 5m, 1h, 1d or another multiple of 5m (default: fits the span)"},
+			&cli.StringFlag{Name: "by", Usage: "list by `WHAT`: total, device, service or family (default: total)"},
+			&cli.StringFlag{Name: "mac", Usage: "only the device with this `MAC`"},
+			&cli.IntFlag{Name: "limit", Usage: "at most `N` rows"},
+			&cli.IntFlag{Name: "offset", Usage: "skip the first `N` rows"},
+			&cli.StringFlag{Name: "format", Usage: "`F`: table, json or csv (default: table on a terminal, else json)"},
+		),
+		Action: p.runHistory,
+	}
+}
+
+// timeline is usage.history's answer as the daemon sends it.
+type timeline struct {
+	From, To          time.Time
+	ResolutionSeconds int64 `json:"resolution_seconds"`
+	Buckets           []struct {
+		Start    time.Time
+		Seconds  int64
+		MAC      string
+		Hostname string
+		Service  string
+		Family   int
+		Rx       uint64 `json:"bytes_rx"`
+		Tx       uint64 `json:"bytes_tx"`
+		RxPkts   uint64 `json:"packets_rx"`
+		TxPkts   uint64 `json:"packets_tx"`
+		Conns    uint64 `json:"connections"`
+	}
+	Gaps       []gap
+	NextOffset int    `json:"next_offset"`
+	TotalBytes uint64 `json:"total_bytes"`
+}
+
+type gap struct {
+	From, To time.Time
+	Reason   string
+}
+
+// ask has the daemon answer a method, into v where that is not nil.
+func (p *program) ask(c *cli.Context, method string, params map[string]any, v any) (json.RawMessage, error) {
+	r, err := p.router(c)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(params)
+	if err != nil {
+		return nil, err
+	}
+	done := p.progress("asking the daemon")
+	reply, err := local.Call(c.Context, r.path(local.Path), method, text)
+	done()
+	if err != nil {
+		return nil, err
+	}
+	if v != nil {
+		if err := json.Unmarshal(reply, v); err != nil {
+			return nil, fmt.Errorf("read the daemon's answer: %w", err)
+		}
+	}
+	return reply, nil
+}
+
+// formatOf is flag --format, by default as the output is.
+func (p *program) formatOf(c *cli.Context, words ...string) (string, error) {
+	format := c.String("format")
+	if format == "" {
+		format = "json"
+		if terminal(p.stdout) {
+			format = "table"
+		}
+	}
+	return format, oneOf("format", format, words...)
+}
+
+func (p *program) runHistory(c *cli.Context) error {
+	format, err := p.formatOf(c, "table", "json", "csv")
+	if err != nil {
+		return err
+	}
+	var t timeline
+	reply, err := p.ask(c, "usage.history", spanOf(c), &t)
+	if err != nil {
+		return err
+	}
+	switch format {
+	case "json":
+		_, err = fmt.Fprintf(p.stdout, "%s\n", reply)
+	case "csv":
+		err = p.historyCSV(&t)
+	default:
+		err = p.historyTable(&t)
+	}
+	if err == nil && t.NextOffset > 0 && !c.IsSet("limit") {
+		return fmt.Errorf("the answer is cut after %d rows; go on with --offset %d", len(t.Buckets), t.NextOffset)
+	}
+	return err
+}
+
+func (t *timeline) subject(i int) string {
+	b := &t.Buckets[i]
+	switch {
+	case b.Service != "":
+		return b.Service
+	case b.Family != 0:
+		return "IPv" + strconv.Itoa(b.Family)
+	case b.Hostname != "":
+		return b.Hostname
+	}
+	return b.MAC
+}
+
+func (p *program) historyTable(t *timeline) error {
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "from\tdownload\tupload\ttotal\tconns\t  what\n")
+	for i := range t.Buckets {
+		b := &t.Buckets[i]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t  %s\n", b.Start.Format("2006-01-02 15:04"), usage.Bytes(b.Rx), usage.Bytes(b.Tx), usage.Bytes(b.Rx+b.Tx), b.Conns,
+			usage.Clean(t.subject(i), usage.MaxName))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "\ntotal %s\n", usage.Bytes(t.TotalBytes))
+	for _, g := range t.Gaps {
+		fmt.Fprintf(p.stdout, "unknown: %s to %s, %s\n", g.From.Format(time.RFC3339), g.To.Format(time.RFC3339), usage.Clean(g.Reason, 200))
+	}
+	return nil
+}
+
+func (p *program) historyCSV(t *timeline) error {
+	w := csv.NewWriter(p.stdout)
+	rows := [][]string{{"start", "seconds", "mac", "hostname", "service", "family", "bytes_rx", "bytes_tx", "packets_rx", "packets_tx", "connections"}}
+	for i := range t.Buckets {
+		b := &t.Buckets[i]
+		family := ""
+		if b.Family != 0 {
+			family = strconv.Itoa(b.Family)
+		}
+		n := func(v uint64) string { return strconv.FormatUint(v, 10) }
+		rows = append(rows, []string{b.Start.Format(time.RFC3339), strconv.FormatInt(b.Seconds, 10), b.MAC, usage.SafeCell(b.Hostname), usage.SafeCell(b.Service), family,
+			n(b.Rx), n(b.Tx), n(b.RxPkts), n(b.TxPkts), n(b.Conns)})
+	}
+	return errors.Join(w.WriteAll(rows), w.Error())
+}

@@ -1,0 +1,182 @@
+package method
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+
+	"github.com/netpilot/netpilot/agent/history"
+	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/pkg/wire"
+)
+
+// History is what the methods need of the router's own history.
+type History interface {
+	Query(ctx context.Context, q history.Query, visit func(usage.Slot) error) (history.Info, error)
+	Gaps(r usage.Range) ([]usage.Gap, error)
+}
+
+// maxSlots bounds the rows gathered for one answer: 90 bytes each.
+const maxSlots = 50_000
+
+// spanParams are the params that say which span is asked for.
+type spanParams struct {
+	Timeframe  string `json:"timeframe"`
+	Days       int    `json:"days"`
+	From       string `json:"from"`
+	To         string `json:"to"`
+	Resolution string `json:"resolution"`
+}
+
+func (a *Agent) span(p spanParams) (usage.Span, error) {
+	q := usage.SpanQuery{Timeframe: p.Timeframe, Days: p.Days, From: p.From, To: p.To, Resolution: p.Resolution}
+	return q.Span(a.Now().In(a.Router.Location))
+}
+
+// errNoHistory is for an agent that does not keep one.
+func errNoHistory() error {
+	return usage.Errorf(usage.Unavailable, "no history is kept: the daemon does not run or could not open it; try: service netpilot-agent restart")
+}
+
+func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessage) (json.RawMessage, error) {
+	var p struct {
+		spanParams
+		By      string `json:"by"`
+		MAC     string `json:"mac"`
+		Service string `json:"service"`
+		Limit   int    `json:"limit"`
+		Offset  int    `json:"offset"`
+	}
+	if err := decode(params, &p); err != nil {
+		return nil, err
+	}
+	if a.History == nil {
+		return nil, errNoHistory()
+	}
+	span, err := a.span(p.spanParams)
+	if err != nil {
+		return nil, err
+	}
+	if p.Limit < 0 || p.Offset < 0 {
+		return nil, usage.Errorf(usage.Invalid, "limit and offset must not be negative")
+	}
+	if p.By == "" {
+		p.By = "total"
+	}
+	by, ok := map[string]history.By{"total": history.Total, "device": history.Device, "service": history.Service, "family": history.Family}[p.By]
+	if !ok {
+		return nil, usage.Errorf(usage.Invalid, "cannot list history by %q; choose total, device, service or family", usage.Clean(p.By, 32))
+	}
+	q := history.Query{Range: span.Range, Resolution: span.Resolution, By: by, Service: p.Service}
+	if p.MAC != "" {
+		mac, err := usage.ParseMAC(p.MAC)
+		if err != nil {
+			return nil, err
+		}
+		q.MAC = &mac
+	}
+	t := usage.Timeline{Timestamp: a.Now(), Span: span, By: p.By, Page: usage.Page{Limit: p.Limit, Offset: p.Offset}}
+	info, err := a.History.Query(ctx, q, func(s usage.Slot) error {
+		if len(t.Slots) == maxSlots {
+			return usage.Errorf(usage.Invalid, "more than %d rows; ask for a shorter span or a coarser resolution", maxSlots)
+		}
+		t.Total.Add(s.Counters)
+		t.Slots = append(t.Slots, s)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.Coarser = info.Coarser
+	if t.Gaps, err = a.History.Gaps(span.Range); err != nil {
+		return nil, err
+	}
+	t.Names, _ = a.Names() // they only dress the numbers up
+	return fits(t.AppendJSON(make([]byte, 0, answerSize), wire.MaxResult))
+}
+
+// Summary sums the history of a span by day, device and service.
+func (a *Agent) Summary(ctx context.Context, span usage.Span) (*usage.Summary, error) {
+	if a.History == nil {
+		return nil, errNoHistory()
+	}
+	s := &usage.Summary{Timestamp: a.Now(), Span: span}
+	day := history.Query{Range: span.Range, Resolution: usage.Day}
+	if _, err := a.History.Query(ctx, day, func(slot usage.Slot) error {
+		s.Days = append(s.Days, slot)
+		s.Total.Add(slot.Counters)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	names, _ := a.Names()
+	devices := make(map[usage.MAC]usage.Counters)
+	day.By = history.Device
+	if _, err := a.History.Query(ctx, day, func(slot usage.Slot) error {
+		sum := devices[slot.MAC]
+		sum.Add(slot.Counters)
+		devices[slot.MAC] = sum
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	for mac, sum := range devices {
+		d := usage.Device{MAC: mac, Counters: sum}
+		if names != nil {
+			d.Hostname = names.Hostname(mac)
+		}
+		s.Devices = append(s.Devices, d)
+	}
+	services := make(map[string]usage.Counters)
+	day.By = history.Service
+	if _, err := a.History.Query(ctx, day, func(slot usage.Slot) error {
+		sum := services[slot.Service]
+		sum.Add(slot.Counters)
+		services[slot.Service] = sum
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	for name, sum := range services {
+		s.Services = append(s.Services, usage.Service{Name: name, Counters: sum})
+	}
+	slices.SortFunc(s.Devices, func(a, b usage.Device) int {
+		return cmp.Or(cmp.Compare(b.Total(), a.Total()), slices.Compare(a.MAC[:], b.MAC[:]))
+	})
+	slices.SortFunc(s.Services, func(a, b usage.Service) int {
+		return cmp.Or(cmp.Compare(b.Total(), a.Total()), cmp.Compare(a.Name, b.Name))
+	})
+	var err error
+	s.Gaps, err = a.History.Gaps(span.Range)
+	return s, err
+}
+
+// topDefault is how many devices and services a summary lists.
+const topDefault = 10
+
+func (a *Agent) callSummary(ctx context.Context, _ Access, params json.RawMessage) (json.RawMessage, error) {
+	p := struct {
+		spanParams
+		Limit int `json:"limit"`
+	}{Limit: topDefault}
+	if err := decode(params, &p); err != nil {
+		return nil, err
+	}
+	if p.Limit < 1 || p.Limit > 1000 {
+		return nil, usage.Errorf(usage.Invalid, "limit must be from 1 to 1000")
+	}
+	if p.spanParams == (spanParams{}) {
+		p.Days = 30
+	}
+	p.Resolution = "1d"
+	span, err := a.span(p.spanParams)
+	if err != nil {
+		return nil, err
+	}
+	s, err := a.Summary(ctx, span)
+	if err != nil {
+		return nil, err
+	}
+	return fits(s.AppendJSON(make([]byte, 0, answerSize), p.Limit))
+}

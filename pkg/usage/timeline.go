@@ -1,0 +1,145 @@
+package usage
+
+import (
+	"strconv"
+	"time"
+)
+
+// Timeline is history over a span as an answer: one row for each slot in
+// which a subject moved anything, in order of time.
+type Timeline struct {
+	Timestamp time.Time
+	Span
+	By      string // total, device, service or family
+	Coarser bool   // part of it is kept less finely than asked
+	Slots   []Slot
+	Names   Names // of devices; may be nil
+	Gaps    []Gap
+	Total   Counters
+	Page    Page
+}
+
+// AppendJSON appends the answer as one JSON object of at most max bytes, 0
+// for any number; rows that do not fit are left to "next_offset".
+func (t *Timeline) AppendJSON(dst []byte, max int) []byte {
+	o := objectWriter{buf: dst}
+	if max > 0 {
+		o.max = len(dst) + max
+	}
+	o.buf = append(o.buf, '{')
+	o.time("timestamp", t.Timestamp)
+	o.text("source", "history")
+	o.time("from", t.From)
+	o.time("to", t.To)
+	o.number("resolution_seconds", uint64(t.Resolution.Seconds()))
+	o.text("by", t.By)
+	if t.Coarser {
+		o.key("coarser")
+		o.buf = append(o.buf, "true"...)
+	}
+	o.gaps(t.Gaps)
+	o.key("buckets")
+	next := o.list(len(t.Slots), t.Page, func(dst []byte, i int) []byte { return appendSlot(dst, &t.Slots[i], t.Names) })
+	if next < len(t.Slots) {
+		o.number("next_offset", uint64(next))
+	}
+	o.number("total_buckets", uint64(len(t.Slots)))
+	o.number("total_bytes", t.Total.Total())
+	return append(o.buf, '}')
+}
+
+// gaps writes spans of which something is unknown, the newest maxListed.
+func (o *objectWriter) gaps(gaps []Gap) {
+	o.key("gaps")
+	o.list(len(gaps), Page{Limit: maxListed, Offset: max(0, len(gaps)-maxListed)}, func(dst []byte, i int) []byte {
+		dst = appendTime(append(dst, `{"from":`...), gaps[i].From)
+		dst = appendTime(append(dst, `,"to":`...), gaps[i].To)
+		dst = AppendQuoted(append(dst, `,"reason":`...), gaps[i].Reason)
+		return append(dst, '}')
+	})
+}
+
+func appendSlot(dst []byte, s *Slot, names Names) []byte {
+	dst = appendTime(append(dst, `{"start":`...), s.Start)
+	dst = strconv.AppendInt(append(dst, `,"seconds":`...), int64(s.Length.Seconds()), 10)
+	switch {
+	case s.Service != "":
+		dst = AppendQuoted(append(dst, `,"service":`...), s.Service)
+	case s.Family != 0:
+		dst = strconv.AppendUint(append(dst, `,"family":`...), uint64(familyNumber(s.Family)), 10)
+	case s.MAC != MAC{}:
+		dst = append(s.MAC.Append(append(dst, `,"mac":"`...)), '"')
+		if names != nil {
+			dst = appendTextOrNull(append(dst, `,"hostname":`...), names.Hostname(s.MAC))
+		}
+	}
+	return append(appendCounters(dst, s.Counters), '}')
+}
+
+// familyNumber is 4 or 6.
+func familyNumber(family uint8) uint8 {
+	if family == FamilyIPv4 {
+		return 4
+	}
+	return 6
+}
+
+// Summary is what a span comes to: who used how much, and when.
+type Summary struct {
+	Timestamp time.Time
+	Span
+	Days     []Slot // totals of the days of the router's zone
+	Devices  []Device
+	Services []Service
+	Gaps     []Gap
+	Total    Counters
+}
+
+// AppendJSON appends the summary as one JSON object with at most top devices
+// and services.
+func (s *Summary) AppendJSON(dst []byte, top int) []byte {
+	o := objectWriter{buf: dst}
+	o.buf = append(o.buf, '{')
+	o.time("timestamp", s.Timestamp)
+	o.text("source", "history")
+	o.time("from", s.From)
+	o.time("to", s.To)
+	o.number("period_days", uint64((s.To.Sub(s.From)+Day-1)/Day))
+	o.number("total_bytes", s.Total.Total())
+	o.number("bytes_rx", s.Total.RxBytes)
+	o.number("bytes_tx", s.Total.TxBytes)
+	page := Page{Limit: top}
+	o.key("top_devices")
+	o.list(len(s.Devices), page, func(dst []byte, i int) []byte {
+		d := &s.Devices[i]
+		dst = append(d.MAC.Append(append(dst, `{"mac":"`...)), `","hostname":`...)
+		dst = appendCounters(appendTextOrNull(dst, d.Hostname), d.Counters)
+		return append(s.appendShare(dst, d.Counters), '}')
+	})
+	o.number("total_devices", uint64(len(s.Devices)))
+	o.key("top_services")
+	o.list(len(s.Services), page, func(dst []byte, i int) []byte {
+		v := &s.Services[i]
+		dst = appendCounters(AppendQuoted(append(dst, `{"service":`...), v.Name), v.Counters)
+		return append(s.appendShare(dst, v.Counters), '}')
+	})
+	o.number("total_services", uint64(len(s.Services)))
+	o.key("daily_totals")
+	o.list(len(s.Days), Page{}, func(dst []byte, i int) []byte {
+		d := &s.Days[i]
+		dst = append(d.Start.In(s.From.Location()).AppendFormat(append(dst, `{"date":"`...), time.DateOnly), `","bytes":`...)
+		dst = strconv.AppendUint(dst, d.Total(), 10)
+		return append(appendCounters(dst, d.Counters), '}')
+	})
+	o.gaps(s.Gaps)
+	return append(o.buf, '}')
+}
+
+// appendShare appends a part of the total in percent, two digits.
+func (s *Summary) appendShare(dst []byte, c Counters) []byte {
+	share := 0.0
+	if total := s.Total.Total(); total > 0 {
+		share = 100 * float64(c.Total()) / float64(total)
+	}
+	return strconv.AppendFloat(append(dst, `,"percentage":`...), share, 'f', 2, 64)
+}
