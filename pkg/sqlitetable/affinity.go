@@ -2,6 +2,7 @@ package sqlitetable
 
 import (
 	"encoding/hex"
+	"errors"
 	"strconv"
 	"strings"
 )
@@ -49,7 +50,7 @@ func (a affinity) apply(v Value, written string) Value {
 	switch {
 	case a == affinityReal && isInt:
 		return realValue(float64(n))
-	case (a == affinityInt || a == affinityNumeric) && v.kind == Real && f == float64(int64(f)) && f > -1<<51 && f < 1<<51:
+	case (a == affinityInt || a == affinityNumeric) && v.kind == Real && f > -1<<63 && f < 1<<63 && f == float64(int64(f)):
 		return intValue(int64(f)) // section 3: 3.0 becomes 3
 	}
 	return v
@@ -63,35 +64,38 @@ func numberOr(s string, v Value) Value {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return intValue(n)
 	}
-	if f, err := strconv.ParseFloat(s, 64); err == nil {
+	if f, err := strconv.ParseFloat(s, 64); err == nil || errors.Is(err, strconv.ErrRange) { // 1e400 is infinite
 		return realValue(f)
 	}
 	return v
 }
 
-// literal consumes what follows DEFAULT and returns its value and its text. An
-// expression, which no added column can have, counts as null.
+// literal consumes what follows DEFAULT, a literal perhaps with signs and in
+// parentheses, and returns its value and its text. Any other expression, which
+// no added column can have, counts as null.
 func (p *parser) literal() (v Value, written string) {
-	minus := false
-	for p.tok.sign('+') || p.tok.sign('-') {
+	start := *p
+	minus, depth := false, 0
+	for ; p.tok.sign('+') || p.tok.sign('-') || p.tok.sign('('); p.advance() {
 		minus = minus != p.tok.sign('-')
-		p.advance()
-	}
-	t := p.tok
-	p.group()
-	switch {
-	case t.kind == tokenQuoted:
-		return Value{kind: Text, data: []byte(t.text)}, t.text
-	case t.kind == tokenBlob:
-		b, err := hex.DecodeString(t.text)
-		if err != nil {
-			return Value{}, ""
+		if p.tok.sign('(') {
+			depth++
 		}
-		return Value{kind: Blob, data: b}, ""
-	case t.word("TRUE"):
-		return intValue(1), "1"
-	case t.word("FALSE"):
-		return intValue(0), "0"
+	}
+	v, written = p.tok.literal(minus)
+	for p.advance(); depth > 0 && p.tok.sign(')'); p.advance() {
+		depth--
+	}
+	if depth > 0 {
+		*p = start
+		p.group()
+		return Value{}, ""
+	}
+	return v, written
+}
+
+func (t token) literal(minus bool) (v Value, written string) {
+	switch {
 	case t.kind == tokenNumber:
 		written = strings.ReplaceAll(t.text, "_", "")
 		if digits, ok := strings.CutPrefix(strings.ToLower(written), "0x"); ok {
@@ -105,6 +109,18 @@ func (p *parser) literal() (v Value, written string) {
 			written = "-" + written
 		}
 		return numberOr(written, Value{}), written
+	case t.kind == tokenBlob:
+		b, err := hex.DecodeString(t.text)
+		if err != nil {
+			return Value{}, ""
+		}
+		return Value{kind: Blob, data: b}, ""
+	case t.word("TRUE"):
+		return intValue(1), "1"
+	case t.word("FALSE"):
+		return intValue(0), "0"
+	case t.kind == tokenQuoted, t.kind == tokenWord && !t.word("NULL"):
+		return Value{kind: Text, data: []byte(t.text)}, t.text
 	}
 	return Value{}, ""
 }

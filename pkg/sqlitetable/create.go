@@ -163,7 +163,7 @@ func (p *parser) column() error {
 // columnType consumes a type, any number of words and perhaps numbers in
 // parentheses, and returns it as written.
 func (p *parser) columnType() string {
-	start, end := p.tok.start, p.tok.start
+	first, start, end := p.tok, p.tok.start, p.tok.start
 	for p.tok.name() && !slices.ContainsFunc(columnConstraints, p.tok.word) {
 		if p.tok.word("GENERATED") {
 			if ahead := p.scanner; ahead.next().word("ALWAYS") {
@@ -175,6 +175,9 @@ func (p *parser) columnType() string {
 	}
 	if p.tok.sign('(') && end > start {
 		end = p.group()
+	}
+	if first.kind == tokenQuoted {
+		return first.text // and nothing behind it, as SQLite has it
 	}
 	return p.sql[start:end]
 }
