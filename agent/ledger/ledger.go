@@ -17,7 +17,8 @@ var (
 	ErrNoRows = errors.New("ledger: no rows were read since the last look")
 	// ErrTooMany: more rows than Options.MaxRows.
 	ErrTooMany = errors.New("ledger: more rows than accepted")
-	// ErrStale: the rows are not newer than those of the last look.
+	// ErrStale: the rows are not newer than those of the last look, or a
+	// snapshot was written before nlbwmon began.
 	ErrStale = errors.New("ledger: rows older than the last look")
 	// ErrAgain: the Fetcher could not answer now. After Options.Patience
 	// looks the ledger goes on without and declares a gap.
@@ -79,7 +80,7 @@ type mark struct {
 	Instant
 	period  nlbwmon.Period
 	limit   int
-	daemon  uint64
+	daemon  time.Duration
 	source  Source
 	began   time.Duration    // when this daemon and period were first seen
 	settled bool             // 0.db is known to hold this period's table
@@ -131,10 +132,11 @@ func (l *Ledger) Observe(look Look, fetch Fetcher) (*Batch, error) {
 		return nil, ErrNoRows
 	case l.cur.over:
 		return nil, ErrTooMany
-	case look.Boot == "" || len(look.Boot) > maxBoot || look.Since < 0 || look.Limit < UnknownLimit,
+	case look.Boot == "" || len(look.Boot) > maxBoot || look.Since < 0 || look.Daemon < 0 || look.Limit < UnknownLimit,
 		look.Source != Socket && look.Source != Snapshot:
 		return nil, ErrInvalid
-	case l.known && look.Boot == l.last.Boot && look.Since <= l.last.Since:
+	case l.known && look.Boot == l.last.Boot && look.Since <= l.last.Since,
+		look.Source == Snapshot && look.Since < look.Daemon:
 		return nil, ErrStale
 	}
 	l.at = look

@@ -39,10 +39,11 @@ type Look struct {
 	Period   nlbwmon.Period   // 0: unknown
 	Interval nlbwmon.Interval // kept for the reader of Batch; the ledger does not compute periods
 	Limit    int              // nlbwmon's database_limit; Unlimited or UnknownLimit
-	// Daemon changes when nlbwmon restarts, for example the start time of its
-	// process. 0: unknown. It must be read before and after the rows and be
-	// the same. Without it a restart that sets nothing back goes unseen.
-	Daemon uint64
+	// Daemon is when the running nlbwmon began, since boot, as its process
+	// tells; 0: unknown. It must be read before and after the rows and be the
+	// same. Without it a restart that sets nothing back goes unseen. A
+	// snapshot from before it is another life's and refused.
+	Daemon time.Duration
 }
 
 // Fetched is what became of the request for a period's file.

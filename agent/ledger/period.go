@@ -69,8 +69,21 @@ func (l *Ledger) emptied(now nlbwmon.Period, fetch Fetcher) (mark, error) {
 	if err != nil {
 		return m, err
 	}
-	for i := range closed {
-		l.bookClosed(closed, i)
+	// Later periods begin empty; unless the old one's own file is its last
+	// state, none can be told from a copy of it.
+	ended := false
+	for i, f := range closed {
+		switch {
+		case f.period == l.last.period:
+			ended = l.bookTail(closed, i)
+		case !ended || len(l.prev.rows) > 0 && l.prev.within(f.rows) || l.copied(closed, i):
+			l.gap(Ambiguous, f.period)
+		default:
+			l.noteLimit(f.rows, change{})
+			for n := range f.rows.rows {
+				l.emit(&f.rows.rows[n], f.rows.rows[n].Counters())
+			}
+		}
 	}
 	l.noteLimit(l.cur, change{})
 	l.book(rule{})
@@ -132,61 +145,53 @@ func (l *Ledger) closed(now nlbwmon.Period, fetch Fetcher) ([]file, error) {
 	return files, nil
 }
 
-// bookClosed books closed[i] unless it may hold something else: a copy of
-// another table, which nlbwmon writes under the clock's period when that was
-// set, or a state older than the last look.
-func (l *Ledger) bookClosed(closed []file, i int) {
-	f := closed[i]
-	first := f.period == l.last.period
-	if len(f.rows.rows) == 0 {
-		// An emptied file says nothing against the rows of before.
-		if first && len(l.prev.rows) > 0 && f.got == Whole {
-			l.gap(Tail, f.period)
-		}
-		return
+// copied tells whether closed[i] may be a copy of another table: nlbwmon
+// writes under the clock's period, which is not the table's when the clock
+// was set.
+func (l *Ledger) copied(closed []file, i int) bool {
+	if closed[i].rows.within(l.cur) {
+		return true
 	}
-	copied := f.rows.within(l.cur)
 	for j := range closed {
-		copied = copied || j != i && f.rows.within(closed[j].rows)
+		if j != i && closed[i].rows.within(closed[j].rows) {
+			return true
+		}
 	}
-	// Later periods begin empty; if the old one's own file could not be read,
-	// none can be told from a copy of it.
-	orphan := !first && (closed[0].period != l.last.period || closed[0].got != Whole)
-	d := change{}
-	if first {
-		d = f.rows.since(l.prev)
-	}
+	return false
+}
+
+// bookTail books what the old period's file has above the last look. It
+// books nothing and answers false if the file may be a copy of another table
+// or older than the last look.
+func (l *Ledger) bookTail(closed []file, i int) bool {
+	f := closed[i]
+	d := f.rows.since(l.prev)
 	evicts := l.mayEvict(f.rows)
 	switch {
-	case orphan:
-		l.gap(Ambiguous, f.period)
-		return
-	case copied && !(first && d.added == 0 && !l.moved(f.rows)):
-		l.gap(Ambiguous, f.period)
-		return
-	case first && d.back > 0 && !evicts, first && d.gone > 0 && !evicts && f.got != Damaged:
+	case d.back > 0 && !evicts, d.gone > 0 && !evicts && f.got != Damaged:
 		l.gap(Tail, f.period)
-		return
+		return false
+	case d.added == 0 && !l.moved(f.rows):
+		return f.got == Whole && !evicts // nothing to book: not even a copy would do harm
+	case l.copied(closed, i):
+		l.gap(Ambiguous, f.period)
+		return false
 	}
 	l.noteLimit(f.rows, d)
 	for n := range f.rows.rows {
 		row := &f.rows.rows[n]
-		if !first {
-			l.emit(row, row.Counters())
-			continue
-		}
 		p := l.prev.find(row)
 		switch {
 		case p != nil && reaches(row, p):
 			l.emit(row, less(row.Counters(), p))
-		case p == nil && !evicts:
+		case p == nil && !evicts && f.got == Whole:
 			l.emit(row, row.Counters())
 		default:
-			// In a full table the file may be an older one as well as one in
-			// which the row was overwritten.
-			l.gap(Limit, 0)
+			// The file may be an older one, from before the row was overwritten.
+			l.gap(Tail, f.period)
 		}
 	}
+	return f.got == Whole && !evicts
 }
 
 // moved tells whether a row of t stands higher than at the last look.

@@ -74,11 +74,15 @@ func (l *Ledger) rebooted(fetch Fetcher) (mark, error) {
 }
 
 // readSaved fills the floor with what nlbwmon may have started from: each file
-// that the table now reaches in every row. It need not be the period's own,
+// whose rows the table could have grown from. It need not be the period's own,
 // since the clock may have been set since. In a full table rows may have been
-// overwritten, so there every file counts. clear is false if a file cannot be
-// read whole: then nothing is known.
+// overwritten, so there every file counts. clear is false if
+// nothing is known, as when a file cannot be read whole.
 func (l *Ledger) readSaved(fetch Fetcher) (clear bool, err error) {
+	if l.at.Source == Snapshot && l.mayEvict(l.cur) {
+		// A commit newer than the snapshot may lack a row that was overwritten in between.
+		return false, nil
+	}
 	l.floor = l.scratch()
 	l.floor.Begin(0)
 	names, err := fetch.Periods()
@@ -94,7 +98,7 @@ func (l *Ledger) readSaved(fetch Fetcher) (clear bool, err error) {
 			l.gap(Unread, p)
 			return false, l.putOff(err)
 		}
-		if got == Gone || !l.mayEvict(l.cur) && !t.within(l.cur) {
+		if got == Gone || !l.mayEvict(l.cur) && !l.mayBegin(t) {
 			continue
 		}
 		if got == Damaged || t.over {
@@ -106,6 +110,12 @@ func (l *Ledger) readSaved(fetch Fetcher) (clear bool, err error) {
 		}
 	}
 	return true, nil
+}
+
+// mayBegin tells whether nlbwmon may have begun with t. A commit may be newer
+// than the snapshot that was read; then the table lies below t.
+func (l *Ledger) mayBegin(t *table) bool {
+	return t.within(l.cur) || l.at.Source == Snapshot && l.cur.within(t)
 }
 
 // floorRow lifts the floor to r.

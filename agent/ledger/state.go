@@ -59,7 +59,7 @@ func (l *Ledger) State(dst []byte) []byte {
 	dst = append(dst, stateVersion, byte(m.source), flags, byte(len(m.Boot)))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(m.Since))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(m.began))
-	dst = binary.BigEndian.AppendUint64(dst, m.daemon)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(m.daemon))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(m.period))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(int32(m.limit)))
 	dst = binary.BigEndian.AppendUint16(dst, uint16(min(l.tries, 1<<16-1)))
@@ -107,7 +107,7 @@ func (l *Ledger) restore(b []byte) error {
 	m := mark{
 		period:  nlbwmon.Period(binary.BigEndian.Uint32(body[32:])),
 		limit:   int(int32(binary.BigEndian.Uint32(body[36:]))),
-		daemon:  binary.BigEndian.Uint64(body[24:]),
+		daemon:  time.Duration(binary.BigEndian.Uint64(body[24:])),
 		source:  Source(body[5]),
 		began:   time.Duration(binary.BigEndian.Uint64(body[16:])),
 		settled: flags&stateSettled != 0,
@@ -123,7 +123,7 @@ func (l *Ledger) restore(b []byte) error {
 		return errors.New("length")
 	}
 	if known != (boot > 0) || known != (m.source == Socket || m.source == Snapshot) ||
-		m.Since < 0 || m.began < 0 || m.limit < UnknownLimit || !known && rows > 0 ||
+		m.Since < 0 || m.began < 0 || m.daemon < 0 || m.limit < UnknownLimit || !known && rows > 0 ||
 		flags&^(stateKnown|stateSettled|stateListed) != 0 {
 		return errors.New("inconsistent")
 	}
