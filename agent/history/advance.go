@@ -109,7 +109,7 @@ func (s *Store) change(fn func() error) error {
 		were[i] = *g
 	}
 	open, gaps, seq := maps.Clone(s.open), s.gaps, s.seq
-	leftover, drop := len(s.leftover), len(s.flash.drop)
+	leftover, drop := len(s.leftover), slices.Clone(s.flash.drop)
 	err := fn()
 	if err == nil {
 		err = s.save()
@@ -120,7 +120,7 @@ func (s *Store) change(fn func() error) error {
 			g.dict = nil // it knows what was not kept
 		}
 		s.segs, s.open, s.gaps, s.seq = segs, open, gaps, seq
-		s.leftover, s.flash.drop = s.leftover[:leftover], s.flash.drop[:drop]
+		s.leftover, s.flash.drop = s.leftover[:leftover], drop
 		return err
 	}
 	for _, g := range s.segs {

@@ -114,7 +114,7 @@ func (s *Store) compact(g, into *segment) error {
 		}
 		to := g.span
 		if into.kind == hourly {
-			to = into.slot(e.slot.start)
+			to = into.hour(e.slot.start, g.span)
 		}
 		if to != slot {
 			done()

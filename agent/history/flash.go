@@ -39,6 +39,12 @@ func (s *Store) dropFlash(g, into *segment) {
 		d.size = into.written
 	}
 	s.flash.drop = append(s.flash.drop, d)
+	// What waited for g, which may never get there, waits for into.
+	for i := range s.flash.drop {
+		if o := &s.flash.drop[i]; o.into == g {
+			o.into, o.size = d.into, d.size
+		}
+	}
 }
 
 // Health is what a person should know of the history.

@@ -44,6 +44,8 @@ func walk(g *segment, r *reader, visit func(*frame) error, bad func(from, to int
 		return 0, fmt.Errorf("read: %w", r.bad)
 	case magic == nil:
 		return 0, errStub
+	case bytes.Equal(magic, make([]byte, magicLen)):
+		return 0, errStub // its first block was never written
 	case !bytes.HasPrefix(magic, []byte(segmentMagic)) || magic[magicLen-1] != '\n':
 		return 0, errForeign
 	case magic[len(segmentMagic)] > version:
@@ -60,7 +62,7 @@ func walk(g *segment, r *reader, visit func(*frame) error, bad func(from, to int
 			if off != magicLen {
 				return fmt.Errorf("%w: second header", errFrame)
 			}
-			return g.parseHeader(payload)
+			err = g.parseHeader(payload)
 		case typeAdd, typePart:
 			fr.bucket, err = parseBucket(g.start, payload)
 			fr.seq = fr.bucket.seq
@@ -122,7 +124,7 @@ func (v *files) index(g *segment) (*index, error) {
 	_, err = walk(&head, &v.rd, func(fr *frame) error {
 		e := entry{slot: fr.bucket.slot, seq: fr.seq, off: fr.off, typ: fr.typ}
 		switch fr.typ {
-		case typeSeal:
+		case typeHeader, typeSeal:
 			return nil
 		case typeGap, typeGapPart:
 			e.typ = typeGap

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/netpilot/netpilot/pkg/usage"
 )
@@ -138,15 +139,13 @@ func (s *Store) dropSealed() {
 	s.segs = keep
 }
 
-// sealedIn is the segment into which the one of kind k that starts then was
-// compacted.
+// sealedIn is the coarsest segment into which the one of kind k that starts
+// then was compacted: by itself, or with its hours, of which there may be no
+// file any more.
 func (s *Store) sealedIn(k kind, start int64) *segment {
-	for _, o := range s.segs {
-		if o.kind != k+1 {
-			continue
-		}
+	for _, o := range slices.Backward(s.segs) {
 		for _, sealed := range o.seals {
-			if sealed.start == start {
+			if o.kind == k+1 && sealed.start == start || o.kind > k+1 && sealed.has(start) {
 				return o
 			}
 		}
@@ -300,7 +299,6 @@ func (s *Store) surveyOne(sv *surveyed, path string, g *segment, limit int64) (t
 		}
 		s.guessSpans(g)
 	}
-	g.written = max(g.written, magicLen)
 	return total, lone, nil
 }
 
@@ -324,7 +322,7 @@ func (v *surveyed) settle(g *segment, lone []orphan) {
 	for _, o := range lone {
 		finer := false
 		for _, c := range v.segs {
-			finer = finer || c.kind+1 == g.kind && c.has(o.start)
+			finer = finer || c.kind < g.kind && c.start < o.span.end && o.start < c.end
 		}
 		if !finer {
 			g.seals = append(g.seals, o.span)

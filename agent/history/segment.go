@@ -45,7 +45,7 @@ func (s span) clip(o span, t int64) span {
 // span; spans of one kind do not overlap, and a segment lies in its day and
 // that in its month, which the coarser segments take as their own spans.
 type segment struct {
-	kind kind
+	kind       kind
 	span       // ends where the next segment of the kind starts
 	day, month span
 	written    int64  // bytes appended
@@ -67,21 +67,24 @@ func (g *segment) sealed(t int64) (span, bool) {
 	return span{}, false
 }
 
-// slot is the bucket of the segment's kind that has t.
+// slot is the bucket of the segment's kind that has t. It lies in one finer
+// segment, also where that does not begin or end with an hour.
 func (g *segment) slot(t int64) span {
-	switch g.kind {
-	case hourly:
-		start := t - (t-g.start)%hourSecs
-		if t >= g.end {
-			return span{start, start + hourSecs}
-		}
-		return span{start, min(start+hourSecs, g.end)}
-	case daily:
-		if s, ok := g.sealed(t); ok {
-			return s
-		}
+	within, ok := g.sealed(t)
+	switch {
+	case g.kind == hourly && ok:
+		return g.hour(t, within)
+	case g.kind == daily && ok:
+		return within
 	}
 	return span{t, t + slotSecs}
+}
+
+// hour is the hour of t, counted from the start of g, as far as it lies in
+// within.
+func (g *segment) hour(t int64, within span) span {
+	start := t - mod(t-g.start, hourSecs)
+	return span{max(start, within.start), min(start+hourSecs, within.end)}
 }
 
 const nameLayout = "20060102T150405Z"

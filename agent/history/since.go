@@ -3,6 +3,7 @@ package history
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -40,13 +41,12 @@ func (s *Store) Since(ctx context.Context, c Cursor, visit func(*Change) error) 
 	if uint64(c) > v.seq {
 		c = 0
 	}
-	v.segs = slices.DeleteFunc(v.segs, func(g segment) bool { return g.seq <= uint64(c) })
-	if v.safe {
-		for i := range v.segs {
-			v.segs[i].size = min(v.segs[i].size, v.segs[i].flashed)
-		}
-		v.segs = slices.DeleteFunc(v.segs, func(g segment) bool { return g.size == 0 })
+	if v.held {
+		// A power cut would bring back the finer buckets, whose numbers
+		// are lower than their sum's, and the cursor be past them.
+		return nil
 	}
+	v.segs = slices.DeleteFunc(v.segs, func(g segment) bool { return g.seq <= uint64(c) })
 	changes, err := v.changes(uint64(c))
 	if err != nil {
 		return err
@@ -61,6 +61,9 @@ func (s *Store) Since(ctx context.Context, c Cursor, visit func(*Change) error) 
 	var sum bucket
 	var order []int
 	for _, ch := range changes {
+		if ch.seq >= v.unsafe {
+			break
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -83,7 +86,7 @@ func (s *Store) Since(ctx context.Context, c Cursor, visit func(*Change) error) 
 		} else {
 			sum.clear()
 			for _, e := range ix.entries {
-				if e.typ != typeAdd || e.slot != ch.slot {
+				if e.typ != typeAdd || e.slot != ch.slot || v.ahead(ix.seg, e) {
 					continue
 				}
 				rows, err := v.bucketRows(ix, e)
@@ -113,10 +116,12 @@ type changed struct {
 	seg int
 }
 
-// changes lists what changed after c, by number.
+// changes lists what changed after c, by number, and finds the first of them
+// that flash does not have.
 func (v *view) changes(c uint64) ([]changed, error) {
 	var all []changed
 	newest := make(map[span]int) // place in all, of the segment's slots
+	v.unsafe = math.MaxUint64
 	for i := range v.segs {
 		ix, err := v.index(&v.segs[i])
 		if err != nil {
@@ -125,6 +130,10 @@ func (v *view) changes(c uint64) ([]changed, error) {
 		clear(newest)
 		for _, e := range ix.entries {
 			if e.seq <= c {
+				continue
+			}
+			if v.ahead(&v.segs[i], e) {
+				v.unsafe = min(v.unsafe, e.seq)
 				continue
 			}
 			if at, ok := newest[e.slot]; ok && e.typ == typeAdd {
@@ -141,3 +150,6 @@ func (v *view) changes(c uint64) ([]changed, error) {
 	slices.SortFunc(all, func(a, b changed) int { return cmp.Compare(a.seq, b.seq) })
 	return all, nil
 }
+
+// ahead tells whether flash follows but does not have e yet.
+func (v *view) ahead(g *segment, e entry) bool { return v.safe && e.off >= g.flashed }

@@ -12,12 +12,14 @@ import (
 // not held up by who reads, however slowly.
 type view struct {
 	files
-	s     *Store
-	segs  []segment
-	gaps  []usage.Gap
-	open  []openSlot // sorted by start
-	seq   uint64
-	safe  bool // flash follows
+	s      *Store
+	segs   []segment
+	gaps   []usage.Gap
+	open   []openSlot // sorted by start
+	seq    uint64
+	safe   bool   // flash follows
+	held   bool   // a compaction is not yet on flash
+	unsafe uint64 // the first change that flash does not have
 }
 
 // openSlot is an open bucket and where it will be kept.
@@ -32,6 +34,9 @@ func (s *Store) view(withOpen bool, want func(*segment) bool) *view {
 	defer s.mu.Unlock()
 	v := &view{files: files{fs: s.fs, dir: s.opts.Dir}, s: s, seq: s.seq, gaps: slices.Clone(s.gaps)}
 	v.safe = s.opts.FlashDir != "" && s.flash.attached && s.flash.err == nil
+	for _, d := range s.flash.drop {
+		v.held = v.held || v.safe && d.into != nil && d.into.flashed < d.size
+	}
 	for _, g := range s.segs {
 		if g.size > 0 && want(g) {
 			c := *g
