@@ -170,7 +170,12 @@ func (b *builder) acl(f *File) value {
 	return b.object(slots)
 }
 
+// unixMode returns the permissions as numbered by Unix; those of a link are
+// always all.
 func unixMode(m fs.FileMode) uint64 {
+	if m&fs.ModeSymlink != 0 {
+		return 0o777
+	}
 	n := uint64(m.Perm())
 	for bit, special := range map[uint64]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
 		if m&special != 0 {
