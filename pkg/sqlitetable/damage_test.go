@@ -3,11 +3,14 @@ package sqlitetable_test
 import (
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/netpilot/netpilot/pkg/sqlitetable"
 )
@@ -74,20 +77,41 @@ func survive(t testing.TB, path string) (rows int, fault error) {
 	return rows, fault
 }
 
-// small has a table of two levels, overflow pages and a second table.
-func small(t testing.TB) string {
-	return newFile(t,
-		"PRAGMA page_size = 512",
-		"CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT NOT NULL, x REAL)",
-		"CREATE TABLE u (a, b BLOB DEFAULT 'x')",
-		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 60) INSERT INTO t SELECT i, 'name ' || i, i / 3.0 FROM n",
-		"INSERT INTO u VALUES (1, zeroblob(1500)), ('two', NULL)",
-	)
+// recorded returns a copy of a file in testdata.
+func recorded(t testing.TB, name string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	for _, suffix := range []string{"", "-wal"} {
+		b, err := os.ReadFile(filepath.Join("testdata", name+suffix))
+		if errors.Is(err, fs.ErrNotExist) && suffix != "" {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path+suffix, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// patch changes a file's bytes.
+func patch(t testing.TB, path string, change func([]byte)) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(b)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Every byte of a file is spoilt in three ways: no panic, no endless walk.
 func TestFlippedBytes(t *testing.T) {
-	path := small(t)
+	path := recorded(t, "tree.db")
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -119,9 +143,8 @@ func TestFlippedBytes(t *testing.T) {
 
 // However short a file is cut, the rows before the cut are delivered.
 func TestTruncated(t *testing.T) {
-	path := newFile(t, "PRAGMA page_size = 1024", "CREATE TABLE t (a, b)",
-		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 500) INSERT INTO t SELECT i, 'row ' || i FROM n")
-	want, _ := ours(t, path)
+	path := recorded(t, "many.db")
+	want := readTable(t, path)
 	whole, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +167,7 @@ func TestTruncated(t *testing.T) {
 		if !errors.Is(err, sqlitetable.ErrTruncated) || !errors.As(err, &data) || data.Rows != uint64(len(got)) || data.Table != "t" {
 			t.Errorf("at %d: got %v, want ErrTruncated after %d rows of t", n, err, len(got))
 		}
-		if len(got) > len(want["t"]) || !slices.Equal(got, want["t"][:len(got)]) {
+		if len(got) > len(want) || !slices.Equal(got, want[:len(got)]) {
 			t.Errorf("at %d: got other rows than the file had", n)
 		}
 		some = some || len(got) > 0
@@ -156,8 +179,6 @@ func TestTruncated(t *testing.T) {
 
 // Pages that point at themselves, at one another or at the same child.
 func TestCircles(t *testing.T) {
-	path := newFile(t, "PRAGMA page_size = 512", "CREATE TABLE t (a)",
-		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 500) INSERT INTO t SELECT i FROM n")
 	const root = 512 // page 2
 	for _, tt := range []struct {
 		name   string
@@ -181,7 +202,7 @@ func TestCircles(t *testing.T) {
 		{"65,535 cells", func(p []byte) { binary.BigEndian.PutUint16(p[3:], 65535) }},
 		{"page of an index", func(p []byte) { p[0] = 0x0a }},
 	} {
-		copied := copyFiles(t, path)
+		copied := recorded(t, "many.db")
 		patch(t, copied, func(b []byte) { tt.change(b[root:]) })
 		if _, fault := survive(t, copied); !errors.Is(fault, sqlitetable.ErrDamaged) {
 			t.Errorf("%s: got %v, want ErrDamaged", tt.name, fault)
@@ -189,41 +210,46 @@ func TestCircles(t *testing.T) {
 	}
 }
 
-// A header that claims four billion pages costs nothing, nor does a row that
-// claims to be large.
-func TestMemory(t *testing.T) {
-	path := newFile(t, "PRAGMA page_size = 4096", "CREATE TABLE t (a, b)",
-		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 20000) INSERT INTO t SELECT i, zeroblob(200) FROM n")
-	patch(t, path, func(b []byte) { binary.BigEndian.PutUint32(b[28:], 1<<32-1) })
-	db, err := sqlitetable.Open(path)
-	if err != nil {
+// What is no database is told from what is a damaged one.
+func TestNoDatabase(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	fifo := filepath.Join(dir, "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = db.Close() }()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	rows, err := db.Rows("t")
-	if err != nil {
+	later := recorded(t, "tree.db")
+	patch(t, later, func(b []byte) { b[19] = 3 })
+	header := recorded(t, "tree.db")
+	if err := os.Truncate(header, 100); err != nil {
 		t.Fatal(err)
 	}
-	n := 0
-	for rows.Next() {
-		n++
-	}
-	runtime.ReadMemStats(&after)
-	if n != 20000 || rows.Err() != nil {
-		t.Errorf("got %d rows and %v, want 20000", n, rows.Err())
-	}
-	if got := after.TotalAlloc - before.TotalAlloc; got > 64<<10 {
-		t.Errorf("got %d bytes allocated for 4 MiB, want less than 64 KiB", got)
-	}
-
-	short := filepath.Join(t.TempDir(), "short")
-	b, _ := os.ReadFile(path)
-	if err := os.WriteFile(short, b[:100], 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, fault := survive(t, short); !errors.Is(fault, sqlitetable.ErrTruncated) {
-		t.Errorf("header alone: got %v, want ErrTruncated", fault)
+	for _, tt := range []struct {
+		path string
+		want error
+	}{
+		{filepath.Join(dir, "missing"), os.ErrNotExist},
+		{write("empty", ""), sqlitetable.ErrNotDatabase},
+		{write("short", "SQLite"), sqlitetable.ErrNotDatabase},
+		{write("magic", "SQLite format 3\x00"), sqlitetable.ErrNotDatabase},
+		{write("text", strings.Repeat("no database ", 1000)), sqlitetable.ErrNotDatabase},
+		{fifo, sqlitetable.ErrNotDatabase},
+		{dir, sqlitetable.ErrNotDatabase},
+		{later, sqlitetable.ErrVersion},
+		{header, sqlitetable.ErrTruncated},
+	} {
+		db, err := sqlitetable.Open(tt.path)
+		if err == nil {
+			_ = db.Close()
+		}
+		if !errors.Is(err, tt.want) {
+			t.Errorf("%s: got %v, want %v", tt.path, err, tt.want)
+		}
 	}
 }

@@ -8,7 +8,11 @@ import (
 
 // Whatever the bytes of database and log, reading ends, and faults are typed.
 func FuzzOpen(f *testing.F) {
-	add := func(path string) {
+	paths, err := filepath.Glob("testdata/*.db")
+	if err != nil || len(paths) == 0 {
+		f.Fatalf("got %d recordings and %v, want some", len(paths), err)
+	}
+	for _, path := range paths {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			f.Fatal(err)
@@ -19,14 +23,6 @@ func FuzzOpen(f *testing.F) {
 		}
 		f.Add(b, log)
 	}
-	add(small(f))
-	add(newFile(f, "PRAGMA encoding = 'UTF-16be'", "PRAGMA page_size = 1024", "CREATE TABLE t (a TEXT)", "INSERT INTO t VALUES ('é𝄞'), (1), (2.5)"))
-	path := filepath.Join(f.TempDir(), "wal.db")
-	db := openOracle(f, path)
-	for _, s := range []string{"PRAGMA page_size = 512", "PRAGMA journal_mode = WAL", "CREATE TABLE t (a)", "INSERT INTO t VALUES (zeroblob(1000))"} {
-		exec(f, db, s)
-	}
-	add(copyFiles(f, path))
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, b, log []byte) {
 		file, err := os.CreateTemp(dir, "")

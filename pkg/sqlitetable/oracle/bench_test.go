@@ -1,7 +1,9 @@
-package sqlitetable_test
+package oracle_test
 
 import (
+	"encoding/binary"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/netpilot/netpilot/pkg/sqlitetable"
@@ -57,5 +59,34 @@ func TestRowsNoAlloc(t *testing.T) {
 	b := testing.AllocsPerRun(5, func() { walk(t, many) })
 	if b > a+5 {
 		t.Errorf("got %v allocations for 1,000 rows and %v for 5,000, want the same", a, b)
+	}
+}
+
+// A header that claims four billion pages costs nothing.
+func TestMemory(t *testing.T) {
+	path := newFile(t, "PRAGMA page_size = 4096", "CREATE TABLE t (a, b)",
+		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 20000) INSERT INTO t SELECT i, zeroblob(200) FROM n")
+	patch(t, path, func(b []byte) { binary.BigEndian.PutUint32(b[28:], 1<<32-1) })
+	db, err := sqlitetable.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	rows, err := db.Rows("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for rows.Next() {
+		n++
+	}
+	runtime.ReadMemStats(&after)
+	if n != 20000 || rows.Err() != nil {
+		t.Errorf("got %d rows and %v, want 20000", n, rows.Err())
+	}
+	if got := after.TotalAlloc - before.TotalAlloc; got > 64<<10 {
+		t.Errorf("got %d bytes allocated for 4 MiB, want less than 64 KiB", got)
 	}
 }

@@ -1,7 +1,6 @@
-package sqlitetable_test
+package oracle_test
 
 import (
-	"encoding/binary"
 	"os"
 	"testing"
 )
@@ -89,31 +88,7 @@ func TestLogByteOrder(t *testing.T) {
 	path, _ := walDatabase(t, "1024")
 	path = copyFiles(t, path)
 	want, _ := ours(t, path)
-	patch(t, path+"-wal", func(b []byte) {
-		var order binary.ByteOrder = binary.BigEndian
-		if b[3]&1 != 0 {
-			order = binary.LittleEndian
-		}
-		b[3] ^= 1
-		var s0, s1 uint32
-		add := func(b []byte) {
-			for ; len(b) > 0; b = b[8:] {
-				s0 += order.Uint32(b) + s1
-				s1 += order.Uint32(b[4:]) + s0
-			}
-		}
-		put := func(b []byte) {
-			binary.BigEndian.PutUint32(b, s0)
-			binary.BigEndian.PutUint32(b[4:], s1)
-		}
-		add(b[:24])
-		put(b[24:])
-		for b = b[32:]; len(b) > 0; b = b[24+1024:] {
-			add(b[:8])
-			add(b[24 : 24+1024])
-			put(b[16:])
-		}
-	})
+	patch(t, path+"-wal", turnChecksums)
 	got, _ := ours(t, path)
 	if len(got["t"]) != 1 || got["t"][0] != want["t"][0] {
 		t.Errorf("got %v, want %v", got, want)

@@ -1,13 +1,14 @@
-package sqlitetable_test
+// Package oracle_test compares package sqlitetable with SQLite itself. It stands
+// apart because SQLite does not build for every machine sqlitetable is for.
+package oracle_test
 
 import (
-	"bytes"
 	"database/sql"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -119,16 +120,26 @@ func oracleContent(t testing.TB, path string, tables []sqlitetable.Table) conten
 	return all
 }
 
+// formatRow shows values of SQLite as formatValue shows those of sqlitetable.
 func formatRow(row []any) string {
 	var b strings.Builder
-	for _, v := range row {
+	for i, v := range row {
+		if i > 0 {
+			b.WriteString(" | ")
+		}
 		switch v := v.(type) {
+		case nil:
+			b.WriteString("null NULL")
+		case int64:
+			fmt.Fprintf(&b, "integer %d", v)
 		case float64:
-			fmt.Fprintf(&b, "real %x|", math.Float64bits(v))
+			fmt.Fprintf(&b, "real %s", strconv.FormatFloat(v, 'g', -1, 64))
 		case string:
-			fmt.Fprintf(&b, "text %q|", strings.ToValidUTF8(v, "\uFFFD"))
+			fmt.Fprintf(&b, "text %q", v)
+		case []byte:
+			fmt.Fprintf(&b, "blob x'%x'", v)
 		default:
-			fmt.Fprintf(&b, "%T %v|", v, v)
+			fmt.Fprintf(&b, "unknown %T", v)
 		}
 	}
 	return b.String()
@@ -141,31 +152,13 @@ func readAll(db *sqlitetable.DB, table string) (list []string, err error) {
 		return nil, err
 	}
 	for rows.Next() {
-		row := []any{rows.RowID()}
+		row := fmt.Sprintf("integer %d", rows.RowID())
 		for _, v := range rows.Values() {
-			row = append(row, goValue(v))
+			row += fmt.Sprintf(" | %s %s", v.Kind(), v)
 		}
-		list = append(list, formatRow(row))
+		list = append(list, row)
 	}
 	return list, rows.Err()
-}
-
-func goValue(v sqlitetable.Value) any {
-	switch v.Kind() {
-	case sqlitetable.Int:
-		n, _ := v.Int()
-		return n
-	case sqlitetable.Real:
-		f, _ := v.Real()
-		return f
-	case sqlitetable.Text:
-		s, _ := v.Text()
-		return s
-	case sqlitetable.Blob:
-		b, _ := v.Bytes()
-		return bytes.Clone(b)
-	}
-	return nil
 }
 
 // ours reads every table with the package under test.

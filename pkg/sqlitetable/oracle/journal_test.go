@@ -1,4 +1,4 @@
-package sqlitetable_test
+package oracle_test
 
 import (
 	"errors"

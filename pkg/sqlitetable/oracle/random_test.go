@@ -1,4 +1,4 @@
-package sqlitetable_test
+package oracle_test
 
 import (
 	"database/sql"
@@ -106,7 +106,7 @@ func randomChange(t *testing.T, db execer, r *rand.Rand, tables map[string]int, 
 
 // SQLite and this package see the same rows, whatever the file's settings.
 func TestRandomDatabases(t *testing.T) {
-	seeds := 24
+	seeds := 16
 	if testing.Short() {
 		seeds = 8
 	}
