@@ -107,6 +107,11 @@ func (p *Package) untar(packed []byte) ([]File, error) {
 	if len(b) > MaxSize || len(packed) > MaxSize {
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrFormat, MaxSize)
 	}
+	return p.members(b)
+}
+
+// members unpacks a tar.
+func (p *Package) members(b []byte) ([]File, error) {
 	var files []File
 	for r := tar.NewReader(bytes.NewReader(b)); ; {
 		h, err := r.Next()
