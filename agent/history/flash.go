@@ -98,7 +98,7 @@ func (s *Store) flushLocked(now time.Time) error {
 	if s.opts.FlashDir == "" {
 		return nil
 	}
-	if !s.flash.attached {
+	if !s.flash.attached && !s.attachEmpty() {
 		return errDetached
 	}
 	var work bool
@@ -207,6 +207,17 @@ func (s *Store) dropFromFlash() (some bool) {
 	return some
 }
 
+// attachEmpty takes up a flash that could not be listed at the start but can be
+// now, and has no history that would have to be read first.
+func (s *Store) attachEmpty() bool {
+	names, err := s.fs.Names(s.opts.FlashDir)
+	if err != nil && !isAbsent(err) || slices.ContainsFunc(names, func(name string) bool { return parseName(name) != nil }) {
+		return false
+	}
+	s.flash.attached = true
+	return true
+}
+
 // attach takes up the copy on flash after a restart of the agent: RAM is
 // right, and what it does not know there is to be deleted.
 func (s *Store) attach(attached bool) {
@@ -224,18 +235,17 @@ func (s *Store) attach(attached bool) {
 		known[g.name()] = true
 	}
 	for _, name := range names {
-		k, start, ok := parseName(name)
-		if !ok || known[name] {
+		g := parseName(name)
+		if g == nil || known[name] {
 			continue
 		}
-		g := &segment{kind: k, span: span{start: start}}
 		var sv surveyed
 		size, _, err := s.surveyOne(&sv, filepath.Join(s.opts.FlashDir, name), g, -1)
 		if err != nil && !errors.Is(err, errStub) {
 			s.foreign[name] = size
 			continue
 		}
-		s.dropFlash(g, s.sealedIn(k, start))
+		s.dropFlash(g, s.sealedIn(g))
 	}
 }
 
@@ -274,8 +284,7 @@ func (s *Store) restore() bool {
 
 func (s *Store) dropStubs(sv surveyed) {
 	for _, name := range sv.stubs {
-		k, start, _ := parseName(name)
-		s.dropFlash(&segment{kind: k, span: span{start: start}}, nil)
+		s.dropFlash(parseName(name), nil)
 	}
 }
 
@@ -283,7 +292,7 @@ func (s *Store) dropStubs(sv surveyed) {
 func (s *Store) clearRAM() {
 	names, _ := s.fs.Names(s.opts.Dir)
 	for _, name := range names {
-		if _, _, ok := parseName(name); ok {
+		if parseName(name) != nil {
 			_ = s.fs.Remove(s.path(name)) // written over otherwise
 		}
 	}

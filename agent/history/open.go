@@ -129,7 +129,7 @@ func (s *Store) take(sv surveyed) {
 func (s *Store) dropSealed() {
 	var keep []*segment
 	for _, g := range s.segs {
-		if into := s.sealedIn(g.kind, g.start); into != nil {
+		if into := s.sealedIn(g); into != nil {
 			s.leftover = append(s.leftover, g.name())
 			s.dropFlash(g, into)
 			continue
@@ -139,13 +139,12 @@ func (s *Store) dropSealed() {
 	s.segs = keep
 }
 
-// sealedIn is the coarsest segment into which the one of kind k that starts
-// then was compacted: by itself, or with its hours, of which there may be no
-// file any more.
-func (s *Store) sealedIn(k kind, start int64) *segment {
+// sealedIn is the coarsest segment into which g was compacted: by itself, or
+// with its hours, of which there may be no file any more.
+func (s *Store) sealedIn(g *segment) *segment {
 	for _, o := range slices.Backward(s.segs) {
 		for _, sealed := range o.seals {
-			if o.kind == k+1 && sealed.start == start || o.kind > k+1 && sealed.has(start) {
+			if o.kind == g.kind+1 && sealed.start == g.start || o.kind > g.kind+1 && sealed.has(g.start) {
 				return o
 			}
 		}
@@ -184,18 +183,18 @@ func (s *Store) survey(dir string, size func(name string) (int64, bool)) (survey
 	}
 	orphans := make(map[*segment][]orphan)
 	for _, name := range names {
-		k, start, ok := parseName(name)
-		if !ok {
+		g := parseName(name)
+		if g == nil {
 			continue
 		}
 		limit := int64(-1)
 		if size != nil {
+			var ok bool
 			if limit, ok = size(name); !ok {
 				sv.unlisted = append(sv.unlisted, name)
 				continue
 			}
 		}
-		g := &segment{kind: k, span: span{start: start}}
 		total, lone, err := s.surveyOne(&sv, filepath.Join(dir, name), g, limit)
 		switch {
 		case errors.Is(err, errStub):

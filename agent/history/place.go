@@ -86,9 +86,6 @@ func (s *Store) makeFiveMin(t int64) *segment {
 			}
 		}
 	}
-	if s.taken(fiveMin, own.start) {
-		own.start = t
-	}
 	return s.insert(&segment{kind: fiveMin, span: own, day: day, month: month})
 }
 
@@ -107,20 +104,17 @@ func (s *Store) parent(child *segment) *segment {
 			own = own.clip(g.span, child.start)
 		}
 	}
-	if s.taken(k, own.start) {
-		own.start = child.start
-	}
 	return s.insert(&segment{kind: k, span: own, day: own, month: child.month})
 }
 
-// taken tells whether a file of that name is there which is not ours to touch.
-func (s *Store) taken(k kind, start int64) bool {
-	_, ok := s.foreign[segmentName(k, start)]
-	return ok
-}
-
-// insert keeps s.segs sorted and their spans apart.
+// insert takes g up, with a name that no file has which is not ours to touch.
 func (s *Store) insert(g *segment) *segment {
+	for g.turn < maxTurn {
+		if _, taken := s.foreign[g.name()]; !taken {
+			break
+		}
+		g.turn++
+	}
 	s.segs = append(s.segs, g)
 	sortSegments(s.segs)
 	return g
@@ -135,7 +129,7 @@ func sortSegments(segs []*segment) {
 		return int((a.start - b.start) / slotSecs)
 	})
 	for i, g := range segs[1:] {
-		if before := segs[i]; before.kind == g.kind {
+		if before := segs[i]; before.kind == g.kind && before.start < g.start {
 			before.end = min(before.end, g.start)
 		}
 	}

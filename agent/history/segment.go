@@ -46,7 +46,8 @@ func (s span) clip(o span, t int64) span {
 // that in its month, which the coarser segments take as their own spans.
 type segment struct {
 	kind       kind
-	span       // ends where the next segment of the kind starts
+	turn       uint8 // which of those with the start; the others are not ours
+	span             // ends where the next segment of the kind starts
 	day, month span
 	written    int64  // bytes appended
 	size       int64  // bytes appended and known to the state file
@@ -89,28 +90,43 @@ func (g *segment) hour(t int64, within span) span {
 
 const nameLayout = "20060102T150405Z"
 
-func (g *segment) name() string { return segmentName(g.kind, g.start) }
+// maxTurn bounds segment.turn: it is one digit.
+const maxTurn = 9
 
-func segmentName(k kind, start int64) string {
-	return time.Unix(start, 0).UTC().Format(nameLayout) + "." + kindNames[k]
+// name is the file's: 20260301T000000Z.5m, or 20260301T000000Z~1.5m where
+// that name is taken.
+func (g *segment) name() string {
+	stamp := time.Unix(g.start, 0).UTC().Format(nameLayout)
+	if g.turn > 0 {
+		stamp += "~" + string('0'+rune(g.turn))
+	}
+	return stamp + "." + kindNames[g.kind]
 }
 
-// parseName is the inverse of segmentName; other files are not ours.
-func parseName(name string) (k kind, start int64, ok bool) {
+// parseName is the inverse of name, nil for other files: they are not ours.
+func parseName(name string) *segment {
 	stamp, ext, _ := strings.Cut(name, ".")
+	stamp, turn, _ := strings.Cut(stamp, "~")
 	i := slices.Index(kindNames[:], ext)
 	t, err := time.Parse(nameLayout, stamp)
 	if i < 0 || err != nil || t.Unix()%slotSecs != 0 {
-		return 0, 0, false
+		return nil
 	}
-	return kind(i), t.Unix(), segmentName(kind(i), t.Unix()) == name
+	g := &segment{kind: kind(i), span: span{start: t.Unix()}}
+	if len(turn) == 1 {
+		g.turn = turn[0] - '0'
+	}
+	if g.turn > maxTurn || g.name() != name {
+		return nil
+	}
+	return g
 }
 
 // seed is what every CRC of the segment starts from.
 func (g *segment) seed() uint32 {
-	var id [9]byte
-	id[0] = byte(g.kind)
-	binary.LittleEndian.PutUint64(id[1:], uint64(g.start))
+	var id [10]byte
+	id[0], id[1] = byte(g.kind), g.turn
+	binary.LittleEndian.PutUint64(id[2:], uint64(g.start))
 	return crc32.Checksum(id[:], castagnoli)
 }
 

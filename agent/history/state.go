@@ -131,7 +131,7 @@ func (s *Store) appendState(p []byte) []byte {
 		if g.written == 0 {
 			continue
 		}
-		p = append(p, byte(g.kind))
+		p = append(p, byte(g.kind), g.turn)
 		p = binary.AppendVarint(p, g.start)
 		p = binary.AppendUvarint(p, uint64(g.written))
 		p = binary.AppendUvarint(p, uint64(g.flashed))
@@ -159,17 +159,14 @@ type saved struct {
 	seq      uint64
 	clock    clock
 	attached bool
-	segs     map[string]savedSegment
+	segs     map[string]savedSize
 	open     map[int64]*bucket
 	gaps     []usage.Gap
 	blobs    map[string][]byte
 }
 
-type savedSegment struct {
-	kind          kind
-	start         int64
-	size, flashed int64
-}
+// savedSize is how much of a segment counts, in RAM and on flash.
+type savedSize struct{ size, flashed int64 }
 
 // readState reads the state file; nil and no error if there is none.
 func (s *Store) readState() (*saved, error) {
@@ -209,15 +206,16 @@ func parseState(data []byte) (*saved, error) {
 
 func parseStateBody(body []byte) (*saved, error) {
 	f := fields{p: body}
-	st := &saved{segs: make(map[string]savedSegment), open: make(map[int64]*bucket), blobs: make(map[string][]byte)}
+	st := &saved{segs: make(map[string]savedSize), open: make(map[int64]*bucket), blobs: make(map[string][]byte)}
 	st.seq, st.clock.last, st.clock.hold = f.uvarint(), f.varint(), f.varint()
 	st.attached = f.below(2) == 1
 	for range f.below(uint64(len(f.p)) + 1) {
-		g := savedSegment{kind: kind(f.below(numKinds)), start: f.varint(), size: f.below(1 << 40), flashed: f.below(1 << 40)}
+		g := segment{kind: kind(f.below(numKinds)), turn: uint8(f.below(maxTurn + 1)), span: span{start: f.varint()}}
+		size := savedSize{f.below(1 << 40), f.below(1 << 40)}
 		if f.err != nil {
 			return nil, f.err
 		}
-		st.segs[segmentName(g.kind, g.start)] = g
+		st.segs[g.name()] = size
 	}
 	for range f.below(uint64(len(f.p)) + 1) {
 		start := f.varint()
