@@ -41,6 +41,28 @@ func (t *tally[K]) clear() {
 	t.keys, t.sums = t.keys[:0], t.sums[:0]
 }
 
+// fold keeps the limit subjects with the most bytes and books the others on
+// rest.
+func (t *tally[K]) fold(limit int, rest K) {
+	if len(t.keys) <= limit {
+		return
+	}
+	order := make([]int, len(t.keys))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(t.sums[b].Total(), t.sums[a].Total()) })
+	var kept tally[K]
+	for n, i := range order {
+		k := t.keys[i]
+		if n >= limit {
+			k = rest
+		}
+		kept.add(k, t.sums[i], 0, rest)
+	}
+	*t = kept
+}
+
 // merge adds all of o.
 func (t *tally[K]) merge(o *tally[K], limit int, rest K) {
 	for i, k := range o.keys {
@@ -48,8 +70,9 @@ func (t *tally[K]) merge(o *tally[K], limit int, rest K) {
 	}
 }
 
-// Subjects of one bucket of 5 minutes: a flood of invented MACs may not fill
-// the flash. What comes after them is booked on the zero MAC and otherService.
+// Subjects of one bucket: a flood of invented MACs may not fill the flash. What
+// comes after so many in five minutes, or moved less than so many in an hour
+// or a day, is booked on the zero MAC and on otherService.
 const (
 	maxDevices  = 1024
 	maxServices = 256

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/netpilot/netpilot/pkg/usage"
 )
 
 // age compacts and deletes what is due at now, each in a change of its own.
@@ -97,6 +99,9 @@ func (s *Store) compact(g, into *segment) error {
 		newest   uint64
 	)
 	done := func() {
+		sum.device.fold(maxDevices, usage.MAC{})
+		sum.quarantined.fold(maxDevices, usage.MAC{})
+		sum.service.fold(maxServices, otherService)
 		payloads = appendBucket(payloads, typePart, into.start, slot, seq, &sum, into.dict)
 		sum.clear()
 		seq = 0

@@ -32,7 +32,7 @@ func script(s *history.Store, done func(flushed int)) error {
 }
 
 var scriptTimes = []time.Time{
-	epoch.Add(time.Minute), epoch.Add(7 * time.Minute), epoch.Add(7 * time.Hour), epoch.Add(9 * time.Hour), epoch.Add(34 * time.Hour), epoch.Add(57 * time.Hour),
+	epoch.Add(time.Minute), epoch.Add(7 * time.Minute), epoch.Add(7 * time.Hour), epoch.Add(9 * time.Hour), epoch.Add(31 * time.Hour), epoch.Add(54 * time.Hour),
 }
 
 func scriptRows(i int) []usage.Record {
