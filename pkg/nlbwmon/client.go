@@ -157,25 +157,44 @@ func (c *Client) exchange(ctx context.Context, request string, read func(io.Read
 		return err
 	}
 	defer unlock()
-	dialer := net.Dialer{Deadline: deadline}
-	conn, err := dialer.DialContext(ctx, "unix", c.Path)
+	conn, err := c.send(ctx, request, deadline)
 	if err != nil {
 		return c.explain(ctx, request, err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(deadline)
 	// Only the context's end moves the deadline, so that explain can tell the
 	// two apart.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-
-	// One write: nlbwmon receives once, at most 31 bytes, and a request of
-	// blanks only would crash it.
-	if _, err := io.WriteString(conn, request); err != nil {
-		return c.explain(ctx, request, err)
-	}
 	err = read(&socketReader{r: io.LimitReader(conn, MaxReply+1)})
 	return c.explain(ctx, request, err)
+}
+
+// sendTries bounds how often a request that came too late is sent again.
+const sendTries = 3
+
+// send connects and sends the request. nlbwmon hangs up 100 ms after it took
+// a connection on which nothing came (socket.c), which happens to a reader
+// that a busy machine holds up between the two: nothing was asked then, and
+// it is asked again.
+func (c *Client) send(ctx context.Context, request string, deadline time.Time) (net.Conn, error) {
+	dialer := net.Dialer{Deadline: deadline}
+	for try := 1; ; try++ {
+		conn, err := dialer.DialContext(ctx, "unix", c.Path)
+		if err != nil {
+			return nil, err
+		}
+		_ = conn.SetDeadline(deadline)
+		// One write: nlbwmon receives once, at most 31 bytes, and a request of
+		// blanks only would crash it.
+		if _, err = io.WriteString(conn, request); err == nil {
+			return conn, nil
+		}
+		_ = conn.Close()
+		if try == sendTries || !errors.Is(err, syscall.EPIPE) {
+			return nil, err
+		}
+	}
 }
 
 // socketReader makes a reset connection an early end: the daemon died.
