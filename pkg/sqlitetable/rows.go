@@ -23,6 +23,7 @@ type level struct {
 	leaf  bool
 	cells int
 	next  int // cell to be visited next; cells means the right-most child
+	used  int // bytes of its cells so far; they share the page, so less than that
 }
 
 // Rows walks a table in the order of its rowids. It holds nothing that must be
@@ -211,7 +212,7 @@ func (r *Rows) readRow(l *level, i int) error {
 	if id := int64(rowID); r.count > 0 && id <= r.rowID {
 		return damaged(l.no, "row %d comes after row %d", id, r.rowID)
 	}
-	record, err := r.record(l.no, cell[n+m:], size)
+	record, err := r.record(l, cell[n+m:], size)
 	if err != nil {
 		return err
 	}
@@ -243,13 +244,13 @@ func (r *Rows) finish(have int) {
 
 // record puts a row of size bytes together: what is in its cell, and the chain
 // of overflow pages if that is not all (section 1.6).
-func (r *Rows) record(no uint32, cell []byte, size uint64) ([]byte, error) {
+func (r *Rows) record(l *level, cell []byte, size uint64) ([]byte, error) {
 	p := r.db.pager
 	switch {
 	case size > MaxRow && size > (r.limit+1)*uint64(p.pageSize):
-		return nil, damaged(no, "row of %d bytes", size)
+		return nil, damaged(l.no, "row of %d bytes", size)
 	case size > MaxRow:
-		return nil, &DataError{Kind: ErrTooLarge, Page: no, Detail: "row larger than 1 MiB"}
+		return nil, &DataError{Kind: ErrTooLarge, Page: l.no, Detail: "row larger than 1 MiB"}
 	}
 	total, local := int(size), int(size)
 	if largest := p.usable - 35; total > largest {
@@ -263,7 +264,10 @@ func (r *Rows) record(no uint32, cell []byte, size uint64) ([]byte, error) {
 		need += 4
 	}
 	if need > len(cell) {
-		return nil, damaged(no, "row of %d bytes reaches beyond its page", size)
+		return nil, damaged(l.no, "row of %d bytes reaches beyond its page", size)
+	}
+	if l.used += need; l.used > p.usable {
+		return nil, damaged(l.no, "its rows lie upon one another")
 	}
 	if local == total {
 		return cell[:local], nil
