@@ -50,7 +50,12 @@ func TestHistories(t *testing.T) {
 		h := newHistory(setups.Draw(rt, "router"))
 		h.sum = &sum
 		sum.histories++
-		for _, o := range scripts.Draw(rt, "script") {
+		salt := rapid.Uint64().Draw(rt, "salt")
+		for _, n := range scripts.Draw(rt, "script") {
+			o := spread(n, salt)
+			if h.setup.calm && o.kind > opAgentRestart {
+				o.kind = opLook
+			}
 			if err := h.do(o); err != nil {
 				rt.Fatalf("%v\n%s", err, h.log.String())
 			}
@@ -59,9 +64,9 @@ func TestHistories(t *testing.T) {
 	took := time.Since(start)
 	t.Logf("%d histories in %s, %.0f a second; %d looks, %d exact to the byte, %d with gaps %v; of %d clean period changes %d ambiguous",
 		sum.histories, took.Round(time.Millisecond), float64(sum.histories)/took.Seconds(), sum.looks, sum.exact, sum.looks-sum.exact, sum.kinds, sum.changes, sum.doubtful)
-	// A gap where none was needed costs trust, not bytes. How many of the clean
-	// period changes still get one is measured here, and is too many.
-	t.Logf("%d of %d clean period changes were declared ambiguous", sum.doubtful, sum.changes)
+	if !t.Failed() && sum.doubtful*2 > sum.changes {
+		t.Errorf("%d of %d clean period changes were declared ambiguous", sum.doubtful, sum.changes)
+	}
 }
 
 // tally is what the histories contained.
@@ -75,6 +80,7 @@ type tally struct {
 type setup struct {
 	limit               int
 	compress, flash     bool
+	calm                bool // nothing is ever destroyed
 	anonymous           bool
 	noSocket, noFile    bool
 	before              time.Duration // until the period ends
@@ -89,6 +95,7 @@ var setups = rapid.Custom(func(t *rapid.T) setup {
 		limit:     []int{0, 0, 0, 3, 4, 6, 50}[rapid.IntRange(0, 6).Draw(t, "limit")],
 		compress:  bits&1 != 0,
 		flash:     bits&2 != 0,
+		calm:      bits&0x80 != 0,
 		anonymous: bits&0x1c == 0x1c, // one of eight
 		noFile:    bits&0x60 == 0x60, // one of four
 		before:    time.Duration(rapid.IntRange(1, 200).Draw(t, "before")) * time.Second,
@@ -115,13 +122,13 @@ const (
 	opLook
 	opLongStep
 	opCommit
+	opAgentRestart // the last of a calm history
 	opRestart
 	opStop
 	opStart
 	opPower
 	opMAC
 	opClock
-	opAgentRestart
 	opStateLost
 	opFail
 	opCut
@@ -136,8 +143,8 @@ var often = []struct {
 	kind opKind
 	n    int
 }{
-	{opLook, 26}, {opMove, 20}, {opStep, 15}, {opOpen, 11}, {opShut, 4}, {opLongStep, 4}, {opCommit, 2}, {opRestart, 3},
-	{opStop, 1}, {opStart, 1}, {opPower, 2}, {opMAC, 1}, {opClock, 2}, {opAgentRestart, 2}, {opStateLost, 1},
+	{opLook, 27}, {opMove, 19}, {opStep, 20}, {opOpen, 12}, {opShut, 3}, {opCommit, 1}, {opAgentRestart, 2}, {opLongStep, 3},
+	{opRestart, 2}, {opStart, 1}, {opStop, 1}, {opMAC, 1}, {opClock, 1}, {opPower, 1}, {opStateLost, 1},
 	{opFail, 1}, {opCut, 1}, {opRemove, 1}, {opLimit, 1}, {opCompress, 1},
 }
 
@@ -153,16 +160,19 @@ var kinds = func() (all []opKind) {
 // scripts are drawn so that rapid can shrink them: of each thing it draws one
 // number, 0 is nothing at all, and the rest are spread over what can happen,
 // since rapid prefers small numbers and small is not simple here.
-var scripts = rapid.SliceOfN(rapid.Map(rapid.Uint32(), func(n uint32) op {
+var scripts = rapid.SliceOfN(rapid.Uint64(), 30, 90)
+
+// spread makes an op of a drawn number, another one in each history.
+func spread(n, salt uint64) op {
 	if n == 0 {
 		return op{kind: opNothing}
 	}
-	x := uint64(n) * 0x9e3779b97f4a7c15
+	x := (n + salt) * 0x9e3779b97f4a7c15
 	x ^= x >> 32
 	x *= 0xd6e8feb86659fd93
 	x ^= x >> 32
 	return op{kinds[x%100], uint16(x >> 16), uint16(x >> 40)}
-}), 25, 60)
+}
 
 // history is one run.
 type history struct {
@@ -294,7 +304,7 @@ func (h *history) do(o op) error {
 	case opRemove:
 		// Not the one nlbwmon may have begun with: what was removed from under it nobody can know.
 		_, p, _ := h.l.Last()
-		if p >= r.Period() {
+		if h.seen.Life != r.Daemon || p >= r.Period() {
 			return nil
 		}
 		h.say("the file of %d is removed", p)
@@ -360,6 +370,7 @@ func (h *history) look() error {
 	h.seen, h.at, h.boot = seen, look.Instant, h.r.Boot
 	h.first = false
 	clear(h.causes)
+	h.r.ClockBack = false
 	h.wasFull, h.r.WasFull = h.r.WasFull, h.r.AtLimit()
 	return nil
 }
@@ -401,6 +412,9 @@ func (h *history) check(b *ledger.Batch, look ledger.Look, seen ledgertest.Seen,
 		if g.From != b.From || g.To != b.To {
 			return fmt.Errorf("a gap from %v to %v in a batch from %v to %v", g.From, g.To, b.From, b.To)
 		}
+	}
+	if h.setup.anonymous && h.seen.Life != seen.Life && len(b.Gaps) == 0 {
+		return nil // a restart that nobody could see: the package comment promises nothing
 	}
 	exact := len(b.Gaps) == 0 && !h.blind(look, seen, rolled, label)
 	for k, g := range got {

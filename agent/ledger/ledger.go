@@ -73,6 +73,7 @@ type Ledger struct {
 	batch Batch
 	at    Look // the look being observed
 	tries int  // looks put off since the last that succeeded
+	back  bool // the clock was set back since the last that succeeded
 }
 
 // mark is what is remembered of a look besides its rows.
@@ -84,6 +85,7 @@ type mark struct {
 	source  Source
 	began   time.Duration    // when this daemon and period were first seen
 	settled bool             // 0.db is known to hold this period's table
+	doubted bool             // the clock was set back: the period's name may not be nlbwmon's
 	later   []nlbwmon.Period // files named after a later period that were there when this one was first seen
 	listed  bool             // later is known
 }
@@ -127,6 +129,7 @@ func (l *Ledger) Last() (Instant, nlbwmon.Period, bool) {
 func (l *Ledger) Observe(look Look, fetch Fetcher) (*Batch, error) {
 	begun := l.begun
 	l.begun = false
+	l.back = l.back || look.ClockBack
 	switch {
 	case !begun:
 		return nil, ErrNoRows
@@ -151,6 +154,9 @@ func (l *Ledger) Observe(look Look, fetch Fetcher) (*Batch, error) {
 		return nil, err
 	}
 	l.tries = 0
+	// A snapshot is older than its reading: the clock may have been set in
+	// between, which is then in the next look's span.
+	l.back = l.back && look.Source == Snapshot && look.ClockBack
 	l.batch.Period = next.period
 	if l.full(l.cur) {
 		l.batch.Flags |= Full
@@ -237,8 +243,13 @@ func (l *Ledger) carry() mark {
 	if l.at.Daemon != 0 {
 		m.daemon = l.at.Daemon
 	}
-	if m.period == 0 {
+	switch {
+	case m.period == 0:
 		m.period = l.at.Period
+	case l.at.Source == Snapshot && l.at.Period != 0 && l.at.Period < m.period:
+		m.doubted = true
+	case l.at.Source == Socket && l.at.Period == m.period:
+		m.doubted = false
 	}
 	// nlbwmon rewrites 0.db at each refresh but the one that changes the period.
 	m.settled = m.settled || m.source == Snapshot || m.Since-m.began > 3*l.opts.Refresh

@@ -18,6 +18,13 @@ func (l *Ledger) same(d change, fetch Fetcher) (mark, error) {
 	case later && !d.setBack() && d.witness:
 		return l.counted(d), nil // by the clock a new period, but nlbwmon has not yet begun it
 	case later && (!d.setBack() || l.mayEvict(l.cur)):
+		begun, err := l.hasBegun(fetch)
+		switch {
+		case err != nil:
+			return mark{}, err
+		case begun:
+			return l.emptied(l.at.Period, fetch)
+		}
 		// The snapshot's period is told by the clock, and the rows do not say
 		// whether nlbwmon has begun it.
 		l.batch.Flags |= PeriodChanged
@@ -31,9 +38,29 @@ func (l *Ledger) same(d change, fetch Fetcher) (mark, error) {
 		return l.emptied(l.at.Period, fetch)
 	case d.setBack() && !l.mayEvict(l.cur):
 		l.gap(Hidden, 0)
-		return l.emptied(max(l.at.Period, l.last.period), fetch)
+		m, err := l.emptied(max(l.at.Period, l.last.period), fetch)
+		m.doubted = true
+		return m, err
 	}
 	return l.counted(d), nil
+}
+
+// hasBegun tells whether the old period's file shows that the table was
+// emptied: the table counted on would reach each earlier copy of itself.
+func (l *Ledger) hasBegun(fetch Fetcher) (bool, error) {
+	if l.last.doubted || l.back || l.mayEvict(l.cur) {
+		return false, nil
+	}
+	t := l.scratch()
+	t.Begin(0)
+	got, err := fetch.Fetch(l.last.period, t)
+	if err != nil {
+		return false, l.putOff(err)
+	}
+	if len(l.prev.rows)+len(t.rows) == 0 {
+		return got == Whole, nil // as good as: there was nothing to empty
+	}
+	return got == Whole && l.prev.within(t) && !t.within(l.cur), nil
 }
 
 // counted books a look at a table that was only counted on, or overwritten at
@@ -102,7 +129,7 @@ type file struct {
 // began can be such: routers boot with a clock of the past, and then later
 // periods' files are old.
 func (l *Ledger) closed(now nlbwmon.Period, fetch Fetcher) ([]file, error) {
-	if l.last.period == 0 {
+	if l.last.period == 0 || l.last.doubted || l.back {
 		l.gap(Tail, 0)
 		return nil, nil
 	}
@@ -138,7 +165,7 @@ func (l *Ledger) closed(now nlbwmon.Period, fetch Fetcher) ([]file, error) {
 		if f.got != Whole {
 			l.gap(Tail, p)
 		}
-		if f.got != Gone {
+		if f.got != Gone && f.got != Twofold {
 			files = append(files, f)
 		}
 	}

@@ -98,7 +98,9 @@ func (l *Ledger) readSaved(fetch Fetcher) (clear bool, err error) {
 			l.gap(Unread, p)
 			return false, l.putOff(err)
 		}
-		if got == Gone || !l.mayEvict(l.cur) && !l.mayBegin(t) {
+		// What is cut off of a file newer than the snapshot cannot be compared.
+		cut := got == Damaged && l.at.Source == Snapshot
+		if got == Gone || !cut && !l.mayEvict(l.cur) && !l.mayBegin(t) {
 			continue
 		}
 		if got == Damaged || t.over {

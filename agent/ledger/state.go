@@ -17,7 +17,7 @@ var ErrState = errors.New("ledger: not a state of the ledger")
 
 // The layout of a state, all numbers big-endian:
 //
-//	magic "npLg", version 1, source, flags (bit 0 a look was made, 1 settled, 2 listed), length of boot id
+//	magic "npLg", version 1, source, flags (1 a look was made, 2 settled, 4 listed, 8 doubted, 16 clock set back), length of boot id
 //	since ns 8, began ns 8, daemon 8, period 4, limit 4, tries 2, later periods 2, rows 4
 //	boot id, later periods 4 each, rows 66 each, CRC-32C of all before
 const (
@@ -31,6 +31,8 @@ const (
 	stateKnown = 1 << iota
 	stateSettled
 	stateListed
+	stateDoubted
+	stateBack
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -50,6 +52,12 @@ func (l *Ledger) State(dst []byte) []byte {
 	}
 	if m.listed {
 		flags |= stateListed
+	}
+	if m.doubted {
+		flags |= stateDoubted
+	}
+	if l.back {
+		flags |= stateBack
 	}
 	rows := l.prev.rows
 	if !l.known {
@@ -112,6 +120,7 @@ func (l *Ledger) restore(b []byte) error {
 		began:   time.Duration(binary.BigEndian.Uint64(body[16:])),
 		settled: flags&stateSettled != 0,
 		listed:  flags&stateListed != 0,
+		doubted: flags&stateDoubted != 0,
 	}
 	m.Since = time.Duration(binary.BigEndian.Uint64(body[8:]))
 	l.tries = int(binary.BigEndian.Uint16(body[40:]))
@@ -124,7 +133,7 @@ func (l *Ledger) restore(b []byte) error {
 	}
 	if known != (boot > 0) || known != (m.source == Socket || m.source == Snapshot) ||
 		m.Since < 0 || m.began < 0 || m.daemon < 0 || m.limit < UnknownLimit || !known && rows > 0 ||
-		flags&^(stateKnown|stateSettled|stateListed) != 0 {
+		flags&^(stateKnown|stateSettled|stateListed|stateDoubted|stateBack) != 0 {
 		return errors.New("inconsistent")
 	}
 	body = body[stateHead:]
@@ -141,7 +150,7 @@ func (l *Ledger) restore(b []byte) error {
 	if uint64(len(l.prev.rows)) != rows {
 		return errors.New("a row comes twice")
 	}
-	l.known, l.last = known, m
+	l.known, l.last, l.back = known, m, flags&stateBack != 0
 	return nil
 }
 

@@ -31,6 +31,7 @@ func (a *Agent) Look(sink usage.Sink) (look ledger.Look, seen Seen, ok bool) {
 		look.Limit = r.table.limit
 	}
 	look.Boot = "boot-" + strconv.Itoa(r.Boot)
+	look.ClockBack = r.ClockBack
 	if !a.Anonymous {
 		look.Daemon = r.Daemon
 	}

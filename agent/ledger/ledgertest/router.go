@@ -65,6 +65,7 @@ type Router struct {
 	nextRefresh time.Duration
 	nextCommit  time.Duration
 	RolledFrom  []nlbwmon.Period // each period the table was emptied of, ever
+	ClockBack   bool             // the clock was set back since the test last cleared this
 	WasFull     bool             // the table was at its limit since the test last cleared this
 	Merges      int              // merges that were left out, see the package comment
 }
@@ -114,7 +115,10 @@ func (r *Router) Step(d time.Duration) {
 }
 
 // StepClock sets the wall clock forth or back.
-func (r *Router) StepClock(d time.Duration) { r.wallOff = r.wallOff.Add(d) }
+func (r *Router) StepClock(d time.Duration) {
+	r.wallOff = r.wallOff.Add(d)
+	r.ClockBack = r.ClockBack || d < 0
+}
 
 // SetMAC changes who answers for a host's address; the zero MAC is nobody.
 func (r *Router) SetMAC(host byte, mac usage.MAC) { r.neighbour[host] = mac }
