@@ -78,15 +78,15 @@ type tally struct {
 
 // setup is a router and an agent at the beginning.
 type setup struct {
-	limit               int
-	compress, flash     bool
-	calm                bool // nothing is ever destroyed
-	anonymous           bool
-	noSocket, noFile    bool
-	before              time.Duration // until the period ends
-	commit, refresh     int           // seconds
-	interval            nlbwmon.Interval
-	keepsState, patient bool
+	limit           int
+	compress, flash bool
+	calm            bool // nothing is ever destroyed
+	anonymous       bool
+	noFile          bool
+	before          time.Duration // until the period ends
+	commit, refresh int           // seconds
+	interval        nlbwmon.Interval
+	patient         bool
 }
 
 var setups = rapid.Custom(func(t *rapid.T) setup {
