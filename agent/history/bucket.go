@@ -244,8 +244,12 @@ func parseBucket(base int64, payload []byte) (b bucketFrame, err error) {
 	return b, f.err
 }
 
-// appendTo appends the frame's rows to dst; on an error dst is as it was.
-func (b *bucketFrame) appendTo(dst []row) ([]row, error) {
+// allSections makes appendTo give the rows of each.
+const allSections = -1
+
+// appendTo appends the frame's rows to dst, or those of only one section, what
+// is behind which is then not looked at. On an error dst is as it was.
+func (b *bucketFrame) appendTo(dst []row, only int) ([]row, error) {
 	f := fields{p: b.rows}
 	old := len(dst)
 	for section := range uint8(numSections) {
@@ -263,7 +267,12 @@ func (b *bucketFrame) appendTo(dst []row) ([]row, error) {
 			if f.err != nil {
 				return dst[:old], f.err
 			}
-			dst = append(dst, r)
+			if only == allSections || only == int(section) {
+				dst = append(dst, r)
+			}
+		}
+		if only == int(section) && f.err == nil {
+			return dst, nil
 		}
 	}
 	if f.err == nil && len(f.p) > 0 {
@@ -280,7 +289,7 @@ func compareMAC(a, b usage.MAC) int { return bytes.Compare(a[:], b[:]) }
 
 // checkRows is appendTo for its verdict, and the largest indices used.
 func (b *bucketFrame) checkRows(scratch []row) (rows []row, mac, service uint32, err error) {
-	rows, err = b.appendTo(scratch[:0])
+	rows, err = b.appendTo(scratch[:0], allSections)
 	if err != nil {
 		return rows, 0, 0, fmt.Errorf("rows: %w", err)
 	}

@@ -125,7 +125,7 @@ func (s *Store) compact(g, into *segment) error {
 			done()
 			slot = to
 		}
-		rows, err := s.scratch.bucketRows(ix, e)
+		rows, err := s.scratch.bucketRows(ix, e, allSections)
 		if err != nil {
 			return err
 		}

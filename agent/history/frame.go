@@ -51,7 +51,9 @@ type reader struct {
 	idle int   // bytes checked in vain
 }
 
-const readAhead = 8 << 10
+// readAhead is what is read at once: a day of hours fits, and is then not read
+// twice.
+const readAhead = 32 << 10
 
 // maxIdle bounds the search for the next frame behind a damaged one, in bytes
 // checked in vain, so that a file made of lengths does not occupy the router
@@ -72,7 +74,7 @@ func (r *reader) bytes(off int64, n int) []byte {
 	if off < r.at || off+int64(n) > r.at+int64(len(r.buf)) {
 		want := int(min(int64(max(n, readAhead)), r.size-off))
 		if cap(r.buf) < want {
-			r.buf = make([]byte, want)
+			r.buf = make([]byte, max(want, readAhead))
 		}
 		r.buf, r.at = r.buf[:want], off
 		if m, err := r.f.ReadAt(r.buf, off); m < want {

@@ -167,15 +167,16 @@ func (v *files) payload(ix *index, e entry) ([]byte, error) {
 	return p, nil
 }
 
-// bucketRows reads the rows of e, valid until the next call.
-func (v *files) bucketRows(ix *index, e entry) ([]row, error) {
+// bucketRows reads the rows of e, of all sections or only one, valid until the
+// next call.
+func (v *files) bucketRows(ix *index, e entry, only int) ([]row, error) {
 	p, err := v.payload(ix, e)
 	if err != nil {
 		return nil, err
 	}
 	b, err := parseBucket(ix.seg.start, p)
 	if err == nil {
-		v.rows, err = b.appendTo(v.rows[:0])
+		v.rows, err = b.appendTo(v.rows[:0], only)
 	}
 	if err != nil {
 		v.lost += int64(len(p))

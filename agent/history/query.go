@@ -196,15 +196,12 @@ func (a *answer) add(it item) error {
 		addAll(a, secFamily, &o.family, a.addFamily)
 		return nil
 	}
-	rows, err := a.v.bucketRows(it.ix, it.entry)
+	rows, err := a.v.bucketRows(it.ix, it.entry, int(a.section()))
 	if err != nil {
 		return err
 	}
 	for i := range rows {
 		r := &rows[i]
-		if r.section != a.section() {
-			continue
-		}
 		switch r.section {
 		case secDevice, secQuarantined:
 			a.addMAC(it.ix.dict.mac(r.index), r.Counters)

@@ -89,7 +89,7 @@ func (s *Store) Since(ctx context.Context, c Cursor, visit func(*Change) error) 
 				if e.typ != typeAdd || e.slot != ch.slot || v.ahead(ix.seg, e) {
 					continue
 				}
-				rows, err := v.bucketRows(ix, e)
+				rows, err := v.bucketRows(ix, e, allSections)
 				if err != nil {
 					return err
 				}

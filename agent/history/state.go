@@ -262,7 +262,7 @@ func (b *bucket) addPayload(d *dict, base int64, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	rows, err := fr.appendTo(nil)
+	rows, err := fr.appendTo(nil, allSections)
 	if err != nil {
 		return err
 	}
