@@ -310,7 +310,7 @@ func (s *Store) restoreSegment(g *segment) error {
 	}
 	err = errors.Join(to.Truncate(0), copyBytes(to, from, 0, g.written), to.Close())
 	if err != nil {
-		return fmt.Errorf("restore %s from flash: %w", g.name(), err)
+		return fmt.Errorf("restore %s from flash: %w; try: df -h %s", g.name(), err, s.opts.Dir)
 	}
 	g.size, g.flashed = g.written, g.written
 	return nil

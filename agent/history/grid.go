@@ -43,8 +43,9 @@ func (g *grid) manyDays(t int64) span {
 	y, m, d := time.Unix(g.from, 0).In(g.loc).Date()
 	first := time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 	y, m, d = time.Unix(dayOf(g.loc, t).start, 0).In(g.loc).Date()
-	n := int(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Sub(first) / (24 * time.Hour))
-	d -= n % g.days // t is not before from
+	// Not Sub, which ends at 292 years; from may be the zero time.
+	n := (time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() - first.Unix()) / (24 * hourSecs)
+	d -= int(n % int64(g.days)) // t is not before from
 	g.last = span{upToSlot(midnight(g.loc, y, m, d)), upToSlot(midnight(g.loc, y, m, d+g.days))}
 	return g.last
 }

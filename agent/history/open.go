@@ -44,6 +44,9 @@ func Open(o Options) (*Store, error) {
 // load fills the Store from RAM if that is whole, else from flash, else from
 // what RAM has.
 func (s *Store) load() error {
+	if _, err := s.fs.Names(s.opts.Dir); err != nil {
+		return err
+	}
 	st, err := s.readState()
 	if err != nil {
 		s.repair(s.path(stateName), 0, "unreadable (%v): the open buckets are lost", err)
@@ -52,7 +55,7 @@ func (s *Store) load() error {
 	case st != nil && s.resume(st):
 	case s.restore():
 	default:
-		if err := s.adopt(st); err != nil {
+		if err := s.adopt(); err != nil {
 			return err
 		}
 	}
@@ -106,9 +109,8 @@ func (s *Store) resume(st *saved) bool {
 	return true
 }
 
-// adopt takes the segments in RAM without a state, or with one that they do
-// not match.
-func (s *Store) adopt(*saved) error {
+// adopt takes the segments in RAM without a state.
+func (s *Store) adopt() error {
 	sv, err := s.survey(s.opts.Dir, nil)
 	if err != nil {
 		return err
@@ -247,7 +249,6 @@ func (s *Store) surveyOne(sv *surveyed, path string, g *segment, limit int64) (t
 	rd.reset(f, g.size, g.seed())
 	var run []orphan // frames of a compaction that stand together
 	flush := func() { lone, run = append(lone, run...), nil }
-	first := true
 	_, err = walk(g, rd, func(fr *frame) error {
 		g.seq = max(g.seq, fr.seq)
 		switch fr.typ {
@@ -281,12 +282,7 @@ func (s *Store) surveyOne(sv *surveyed, path string, g *segment, limit int64) (t
 		return nil
 	}, func(from, to int64) {
 		flush()
-		if first = first && from == magicLen; first {
-			sv.repair(path, from, "header damaged: its days are taken from the time zone")
-			first = false
-		} else {
-			sv.repair(path, from, "damaged: %d bytes skipped", to-from)
-		}
+		sv.repair(path, from, "damaged: %d bytes skipped", to-from)
 	})
 	flush()
 	if err != nil {

@@ -61,7 +61,7 @@ type Info struct {
 // slot that no part of fell into is left out.
 //
 // A slot is a grid's: from local midnight on in steps of the resolution, or
-// whole local days, counted from the range's first. It holds what is kept
+// whole local days, of several counted from the range's first. It holds what is kept
 // in the range, so the first and the last may hold a part only. Where only
 // longer buckets are kept than asked for, they are given as they are. What is
 // kept belongs to the range in which it starts.
