@@ -4,6 +4,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
@@ -66,14 +67,15 @@ type Ledger struct {
 	last  mark // of that look
 	prev  *table
 
-	cur   *table
-	begun bool     // rows were read for the next look
-	aside []*table // for files, kept between looks only while small
-	floor *table   // what a restarted nlbwmon may have begun with
-	batch Batch
-	at    Look // the look being observed
-	tries int  // looks put off since the last that succeeded
-	back  bool // the clock was set back since the last that succeeded
+	cur    *table
+	begun  bool     // rows were read for the next look
+	aside  []*table // for files, kept between looks only while small
+	floor  *table   // what a restarted nlbwmon may have begun with
+	unlike bool     // a file of the last look's period or this one's is not in it
+	batch  Batch
+	at     Look // the look being observed
+	tries  int  // looks put off since the last that succeeded
+	back   bool // the clock was set back since the last that succeeded
 }
 
 // mark is what is remembered of a look besides its rows.
@@ -85,6 +87,7 @@ type mark struct {
 	source  Source
 	began   time.Duration    // when this daemon and period were first seen
 	settled bool             // 0.db is known to hold this period's table
+	below   bool             // when daemon and period were first seen, the period's file held nothing above the table
 	doubted bool             // the clock was set back: the period's name may not be nlbwmon's
 	later   []nlbwmon.Period // files named after a later period that were there when this one was first seen
 	listed  bool             // later is known
@@ -223,6 +226,7 @@ func (l *Ledger) fresh(fetch Fetcher) (mark, error) {
 		return m, l.putOff(err)
 	}
 	m.listed = true
+	m.below = m.period != 0 && !l.mayEvict(l.cur) && (!slices.Contains(names, m.period) || l.aboveFile(m.period, fetch))
 	for _, p := range names {
 		if p <= m.period {
 			continue
@@ -234,6 +238,14 @@ func (l *Ledger) fresh(fetch Fetcher) (mark, error) {
 		m.later = append(m.later, p)
 	}
 	return m, nil
+}
+
+// aboveFile tells whether no row of p's file is above the table.
+func (l *Ledger) aboveFile(p nlbwmon.Period, fetch Fetcher) bool {
+	t := l.scratch()
+	t.Begin(0)
+	got, err := fetch.Fetch(p, t)
+	return err == nil && got == Whole && !t.over && t.within(l.cur)
 }
 
 // carry is the mark of a look that found daemon and period as they were.
@@ -251,6 +263,7 @@ func (l *Ledger) carry() mark {
 	case l.at.Source == Socket && l.at.Period == m.period:
 		m.doubted = false
 	}
+	m.below = m.below && !l.mayEvict(l.cur)
 	// nlbwmon rewrites 0.db at each refresh but the one that changes the period.
 	m.settled = m.settled || m.source == Snapshot || m.Since-m.began > 3*l.opts.Refresh
 	return m
@@ -291,4 +304,4 @@ func (l *Ledger) scratch() *table {
 }
 
 // release forgets what was read from files.
-func (l *Ledger) release() { l.aside, l.floor = nil, nil }
+func (l *Ledger) release() { l.aside, l.floor, l.unlike = nil, nil, false }

@@ -44,7 +44,8 @@ type Look struct {
 	// same. Without it a restart that sets nothing back goes unseen. A
 	// snapshot from before it is another life's and refused.
 	Daemon time.Duration
-	// ClockBack: the wall clock was set back since the last look. nlbwmon
+	// ClockBack: the wall clock was set back since the last look that
+	// succeeded, at its reading or later. nlbwmon
 	// then saves under an older period's name, and no file proves anything.
 	// Comparing the clock's offset at each look tells it, but for a step back
 	// and forth; timerfd_create(2) with TFD_TIMER_CANCEL_ON_SET tells all.

@@ -31,13 +31,16 @@ func (l *Ledger) origin(d change, fetch Fetcher) (rule, error) {
 		// 0.db may still hold the period before, whose rows are not known any more.
 		return rule{withheld: true}, nil
 	}
+	if !l.notSnapshot(d) && l.savedBelow() {
+		return rule{prev: true, added: true}, nil
+	}
 	clear, err := l.readSaved(fetch)
 	switch {
 	case err != nil:
 		return rule{}, err
 	case !clear:
 		return rule{withheld: true}, nil
-	case l.notSnapshot(d):
+	case l.notSnapshot(d) && !l.unlike:
 		return rule{saved: true}, nil
 	}
 	// Rows overwritten before a look through the socket may be back from an
@@ -50,6 +53,15 @@ func (l *Ledger) origin(d change, fetch Fetcher) (rule, error) {
 // last look was at 0.db itself, which only grows, and rows are missing.
 func (l *Ledger) notSnapshot(d change) bool {
 	return l.last.source == Snapshot && d.setBack() && !l.mayEvict(l.cur) && l.at.Limit == l.last.limit
+}
+
+// savedBelow tells whether all that nlbwmon can have begun with held, at the
+// last look, no more than the table: 0.db and the file of a period that the
+// clock did not leave. What lies above the last look's rows is then new,
+// however often nlbwmon ended, saved or not.
+func (l *Ledger) savedBelow() bool {
+	return l.last.below && !l.last.doubted && !l.back && l.at.Period == l.last.period &&
+		!l.mayEvict(l.cur) && l.at.Limit == l.last.limit
 }
 
 // rebooted books the first look after the router's restart. 0.db lay in RAM,
@@ -101,6 +113,8 @@ func (l *Ledger) readSaved(fetch Fetcher) (clear bool, err error) {
 		// What is cut off of a file newer than the snapshot cannot be compared.
 		cut := got == Damaged && l.at.Source == Snapshot
 		if got == Gone || !cut && !l.mayEvict(l.cur) && !l.mayBegin(t) {
+			// nlbwmon may have begun with it all the same, if it ended twice.
+			l.unlike = l.unlike || got != Gone && (p == l.at.Period || p == l.last.period)
 			continue
 		}
 		if got == Damaged || t.over {

@@ -17,7 +17,8 @@ var ErrState = errors.New("ledger: not a state of the ledger")
 
 // The layout of a state, all numbers big-endian:
 //
-//	magic "npLg", version 1, source, flags (1 a look was made, 2 settled, 4 listed, 8 doubted, 16 clock set back), length of boot id
+//	magic "npLg", version 1, source, flags (1 a look was made, 2 settled, 4 listed, 8 doubted, 16 clock set back,
+//	32 file below the table), length of boot id
 //	since ns 8, began ns 8, daemon 8, period 4, limit 4, tries 2, later periods 2, rows 4
 //	boot id, later periods 4 each, rows 66 each, CRC-32C of all before
 const (
@@ -33,6 +34,7 @@ const (
 	stateListed
 	stateDoubted
 	stateBack
+	stateBelow
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -55,6 +57,9 @@ func (l *Ledger) State(dst []byte) []byte {
 	}
 	if m.doubted {
 		flags |= stateDoubted
+	}
+	if m.below {
+		flags |= stateBelow
 	}
 	if l.back {
 		flags |= stateBack
@@ -121,6 +126,7 @@ func (l *Ledger) restore(b []byte) error {
 		settled: flags&stateSettled != 0,
 		listed:  flags&stateListed != 0,
 		doubted: flags&stateDoubted != 0,
+		below:   flags&stateBelow != 0,
 	}
 	m.Since = time.Duration(binary.BigEndian.Uint64(body[8:]))
 	l.tries = int(binary.BigEndian.Uint16(body[40:]))
@@ -133,7 +139,7 @@ func (l *Ledger) restore(b []byte) error {
 	}
 	if known != (boot > 0) || known != (m.source == Socket || m.source == Snapshot) ||
 		m.Since < 0 || m.began < 0 || m.daemon < 0 || m.limit < UnknownLimit || !known && rows > 0 ||
-		flags&^(stateKnown|stateSettled|stateListed|stateDoubted|stateBack) != 0 {
+		flags&^(stateKnown|stateSettled|stateListed|stateDoubted|stateBack|stateBelow) != 0 {
 		return errors.New("inconsistent")
 	}
 	body = body[stateHead:]
