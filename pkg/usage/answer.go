@@ -40,6 +40,7 @@ type Answer struct {
 	Period       string    // its first day, YYYY-MM-DD; "" if unknown
 	AddressOrder string    // how IPv4 was stored where that was not the machine's own order, and whether it was guessed
 	Damage       string    // why rows may be missing; "" if whole
+	Counting     *Counting // whether the numbers can be trusted; nil if nobody looked
 
 	View       View
 	Devices    []Device

@@ -84,6 +84,7 @@ func (a *Answer) writeHead(o *objectWriter) {
 	if a.Damage != "" {
 		o.text("damage", a.Damage)
 	}
+	o.counting(a.Counting)
 }
 
 // objectWriter builds one JSON object member by member without reflection:

@@ -11,7 +11,11 @@ import (
 // WriteTable writes the answer's page for a person: who answered and how old
 // that is, the rows, and what is not shown.
 func (a *Answer) WriteTable(w io.Writer) error {
-	fmt.Fprintf(w, "%s\n\n", a.headline())
+	fmt.Fprintf(w, "%s\n", a.headline())
+	if err := a.Counting.WriteText(w); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	head := map[View]string{
 		ByDevice:  "MAC\tIP\t",

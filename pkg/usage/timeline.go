@@ -17,6 +17,8 @@ type Timeline struct {
 	Gaps    []Gap
 	Total   Counters
 	Page    Page
+
+	Counting *Counting // whether the numbers can be trusted; nil if nobody looked
 }
 
 // AppendJSON appends the answer as one JSON object of at most max bytes, 0
@@ -37,6 +39,7 @@ func (t *Timeline) AppendJSON(dst []byte, max int) []byte {
 		o.key("coarser")
 		o.buf = append(o.buf, "true"...)
 	}
+	o.counting(t.Counting)
 	o.gaps(t.Gaps)
 	o.key("buckets")
 	next := o.list(len(t.Slots), t.Page, func(dst []byte, i int) []byte { return appendSlot(dst, &t.Slots[i], t.Names) })
@@ -93,6 +96,7 @@ type Summary struct {
 	Services []Service
 	Gaps     []Gap
 	Total    Counters
+	Counting *Counting // whether the numbers can be trusted; nil if nobody looked
 }
 
 // AppendJSON appends the summary as one JSON object with at most top devices
@@ -105,6 +109,7 @@ func (s *Summary) AppendJSON(dst []byte, top int) []byte {
 	o.time("from", s.From)
 	o.time("to", s.To)
 	o.number("period_days", uint64((s.To.Sub(s.From)+Day-1)/Day))
+	o.counting(s.Counting)
 	o.number("total_bytes", s.Total.Total())
 	o.number("bytes_rx", s.Total.RxBytes)
 	o.number("bytes_tx", s.Total.TxBytes)
