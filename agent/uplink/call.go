@@ -47,19 +47,19 @@ func (l *link) call(ctx context.Context, m wire.Message) error {
 	l.mu.Unlock()
 	// Ends when the handler does; run waits for it, but not for ever.
 	go func() {
-		defer func() { <-l.up.slots }()
 		defer cancel()
 		frame := l.work(ctx, m)
 		l.mu.Lock()
 		delete(l.calls, m.ID)
 		l.mu.Unlock()
-		if ctx.Err() != nil { // nobody waits for the answer
-			return
+		if ctx.Err() == nil {
+			select {
+			case l.results <- frame: // and with it the slot
+				return
+			case <-ctx.Done():
+			}
 		}
-		select {
-		case l.results <- frame:
-		case <-ctx.Done():
-		}
+		<-l.up.slots // nobody waits for the answer
 	}()
 	return nil
 }

@@ -331,3 +331,31 @@ func TestManyLinks(t *testing.T) {
 	}
 	stop() // goleak looks for what is left
 }
+
+// TestAnswerFreesItsSlot: a relay that has an answer may ask the next at once,
+// also where the other slots are taken.
+func TestAnswerFreesItsSlot(t *testing.T) {
+	onLink(t, Options{Handle: func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
+		if method == "wait" {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return params, nil
+	}}, func(ws *websocket.Conn) {
+		if !accept(t, ws) {
+			return
+		}
+		id := wire.CallID(1)
+		for ; id < wire.MaxCalls; id++ {
+			call(ws, id, "wait", time.Minute)
+		}
+		for range 500 {
+			call(ws, id, "echo", time.Minute)
+			if m := readMessage(t, ws); m.Error != nil || m.ID != id {
+				t.Errorf("call %d: got %+v", id, m)
+				return
+			}
+			id++
+		}
+	})
+}

@@ -38,7 +38,7 @@ type link struct {
 	limit   int           // bytes of the largest frame the relay reads; fixed after hello
 	ping    time.Duration // between pings; fixed after hello
 
-	results chan []byte // from calls to the writer; not buffered: a call holds its slot until its answer is taken
+	results chan []byte // from calls to the writer, with the call's slot; not buffered: the slot is held until its answer is taken
 	replies chan []byte // from the reader to the writer; full ends the link
 	end     context.CancelCauseFunc
 
@@ -229,6 +229,9 @@ func (l *link) writeAll(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case frame := <-l.results:
+			// Before the write: who has read the answer may ask the next
+			// at once and must not be told busy.
+			<-l.up.slots
 			err = l.writeFrame(frame)
 		case frame := <-l.replies:
 			err = l.writeFrame(frame)
