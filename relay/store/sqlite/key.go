@@ -41,18 +41,18 @@ func (db *DB) CreateKey(ctx context.Context, k store.Key, hash store.Hash) error
 func (db *DB) Keys(ctx context.Context) ([]store.Key, error) {
 	rows, err := db.read.QueryContext(ctx, "SELECT "+keyColumns+" FROM keys ORDER BY name, created_at DESC, id")
 	if err != nil {
-		return nil, err
+		return nil, explain(err)
 	}
 	defer rows.Close()
 	var list []store.Key
 	for rows.Next() {
 		k, err := scanKey(rows.Scan)
 		if err != nil {
-			return nil, err
+			return nil, explain(err)
 		}
 		list = append(list, k)
 	}
-	return list, rows.Err()
+	return list, explain(rows.Err())
 }
 
 // KeyByHash implements store.Store.

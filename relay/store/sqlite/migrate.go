@@ -3,81 +3,67 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path"
+
+	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// migrations are the steps from an empty file to the tables of today. A step
-// that was released is never edited; user_version counts those done.
-func migrations() []string {
-	return []string{`
-CREATE TABLE routers (
-	id            TEXT PRIMARY KEY,
-	name          TEXT NOT NULL,
-	model         TEXT NOT NULL,
-	release       TEXT NOT NULL DEFAULT '',
-	arch          TEXT NOT NULL DEFAULT '',
-	timezone      TEXT NOT NULL DEFAULT '',
-	agent_version TEXT NOT NULL,
-	secret_hash   BLOB NOT NULL UNIQUE,
-	revision      INTEGER NOT NULL,           -- of the last change of secret_hash or revoked_at
-	enrolled_at   INTEGER NOT NULL,           -- all times: Unix milliseconds, 0 for never
-	last_seen     INTEGER NOT NULL DEFAULT 0,
-	connected     INTEGER NOT NULL DEFAULT 0,
-	revoked_at    INTEGER NOT NULL DEFAULT 0
-) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX routers_revision ON routers (revision);
+// migrations are the steps from an empty file to the tables of today, in the
+// order of their numbers. A step that was released is never edited; there is
+// no way down, which is what backups are for.
+//
+//go:embed migration/*.sql
+var migrations embed.FS
 
-CREATE TABLE tokens (
-	hash       BLOB PRIMARY KEY,
-	note       TEXT NOT NULL,
-	created_at INTEGER NOT NULL,
-	expires_at INTEGER NOT NULL,
-	used_at    INTEGER NOT NULL DEFAULT 0,
-	router_id  TEXT REFERENCES routers (id)   -- whom it enrolled
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE keys (
-	id         TEXT PRIMARY KEY,
-	name       TEXT NOT NULL,
-	hash       BLOB NOT NULL UNIQUE,
-	created_at INTEGER NOT NULL,
-	expires_at INTEGER NOT NULL DEFAULT 0,
-	last_used  INTEGER NOT NULL DEFAULT 0,
-	revoked_at INTEGER NOT NULL DEFAULT 0
-) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX keys_name ON keys (name) WHERE revoked_at = 0;
-`}
-}
-
-// migrate does the steps a database lacks, in one transaction, so that two
-// programs that start together do them once.
-func migrate(ctx context.Context, db *sql.DB) (err error) {
-	tx, err := db.BeginTx(ctx, nil)
+// migrate does the steps a database lacks, each in one transaction.
+func migrate(ctx context.Context, db *sql.DB) error {
+	steps, err := fs.Sub(migrations, "migration")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, ignoreDone(tx.Rollback())) }()
-	var done int
-	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&done); err != nil {
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, steps, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
 		return err
 	}
-	steps := migrations()
-	if done > len(steps) {
-		return fmt.Errorf("the database is of version %d and this program knows versions up to %d; update netpilot-relay",
-			done, len(steps))
-	}
-	if done == len(steps) {
-		return nil
-	}
-	for i, step := range steps[done:] {
-		if _, err := tx.ExecContext(ctx, step); err != nil {
-			return fmt.Errorf("migrate to version %d: %w", done+i+1, err)
+	// Of two programs that start together each step is done by one, and the
+	// other fails at it after waiting. It can do so once at each step.
+	for range 1 + len(p.ListSources()) {
+		if err = up(ctx, p); !outrun(err) {
+			break
 		}
 	}
-	// A PRAGMA takes no parameters.
-	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", len(steps))); err != nil {
+	return err
+}
+
+func up(ctx context.Context, p *goose.Provider) error {
+	current, target, err := p.GetVersions(ctx)
+	if err != nil {
 		return err
 	}
-	return tx.Commit()
+	if current > target {
+		return fmt.Errorf("the database is of version %d and this program knows versions up to %d; update netpilot-relay",
+			current, target)
+	}
+	if current == target {
+		return nil
+	}
+	_, err = p.Up(ctx)
+	var step *goose.PartialError
+	if errors.As(err, &step) && step.Failed != nil {
+		return fmt.Errorf("step %s: %w", path.Base(step.Failed.Source.Path), err)
+	}
+	return err
+}
+
+// outrun tells whether the error may be of a step that another program has
+// done meanwhile: its tables exist, or its number is taken.
+func outrun(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_ERROR || e.Code()&0xff == sqlite3.SQLITE_CONSTRAINT)
 }

@@ -59,7 +59,7 @@ func (db *DB) Routers(ctx context.Context, q store.RouterQuery) (_ []store.Route
 	}
 	const where = " FROM routers WHERE substr(id, 1, length(?1)) = ?1"
 	if err := db.read.QueryRowContext(ctx, "SELECT count(*)"+where, q.Prefix).Scan(&total); err != nil {
-		return nil, 0, err
+		return nil, 0, explain(err)
 	}
 	limit := q.Limit
 	if limit == 0 {
@@ -68,18 +68,18 @@ func (db *DB) Routers(ctx context.Context, q store.RouterQuery) (_ []store.Route
 	rows, err := db.read.QueryContext(ctx, "SELECT "+routerColumns+where+" ORDER BY "+order+" LIMIT ?2 OFFSET ?3",
 		q.Prefix, limit, q.Offset)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, explain(err)
 	}
 	defer rows.Close()
 	var list []store.Router
 	for rows.Next() {
 		r, err := scanRouter(rows.Scan)
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, explain(err)
 		}
 		list = append(list, r)
 	}
-	return list, total, rows.Err()
+	return list, total, explain(rows.Err())
 }
 
 // nextRevision numbers a change; there is one writer at a time, so no number
@@ -101,7 +101,7 @@ func (db *DB) Changes(ctx context.Context, since int64) ([]store.Change, error) 
 	rows, err := db.read.QueryContext(ctx,
 		"SELECT revision, id, secret_hash, revoked_at != 0 FROM routers WHERE revision > ? ORDER BY revision", since)
 	if err != nil {
-		return nil, err
+		return nil, explain(err)
 	}
 	defer rows.Close()
 	var list []store.Change
@@ -109,12 +109,12 @@ func (db *DB) Changes(ctx context.Context, since int64) ([]store.Change, error) 
 		var c store.Change
 		var hash sql.RawBytes
 		if err := rows.Scan(&c.Revision, &c.ID, &hash, &c.Revoked); err != nil {
-			return nil, err
+			return nil, explain(err)
 		}
 		copy(c.Secret[:], hash)
 		list = append(list, c)
 	}
-	return list, rows.Err()
+	return list, explain(rows.Err())
 }
 
 // Saw implements store.Store.

@@ -49,7 +49,7 @@ func Open(ctx context.Context, path string) (*DB, error) {
 		return nil, err
 	}
 	if err := migrate(ctx, db.write); err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, explain(err)), db.Close())
 	}
 	if db.read, err = open(path, readers, url.Values{}, "query_only(1)"); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -101,12 +101,12 @@ func (db *DB) Check(ctx context.Context) error {
 func (db *DB) inTx(ctx context.Context, f func(*sql.Tx) error) error {
 	tx, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
-		return err
+		return explain(err)
 	}
 	if err := f(tx); err != nil {
-		return errors.Join(err, ignoreDone(tx.Rollback()))
+		return errors.Join(explain(err), ignoreDone(tx.Rollback()))
 	}
-	return tx.Commit()
+	return explain(tx.Commit())
 }
 
 // ignoreDone drops the error of rolling back what a cancelled context has
@@ -122,7 +122,7 @@ func ignoreDone(err error) error {
 func (db *DB) changed(ctx context.Context, query string, args ...any) (int64, error) {
 	res, err := db.write.ExecContext(ctx, query, args...)
 	if err != nil {
-		return 0, err
+		return 0, explain(err)
 	}
 	return res.RowsAffected()
 }
@@ -148,5 +148,5 @@ func missing(err error, format string, args ...any) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return usage.Errorf(usage.NotFound, format, args...)
 	}
-	return err
+	return explain(err)
 }

@@ -69,7 +69,7 @@ func TestTwoHandles(t *testing.T) {
 func TestRefuseNewer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "relay.db")
 	db := mustOpen(t, path)
-	if _, err := db.write.Exec("PRAGMA user_version = 9999"); err != nil {
+	if _, err := db.write.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)"); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
@@ -94,7 +94,8 @@ func TestNoDatabase(t *testing.T) {
 func TestCheckFindsDamage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "relay.db")
 	db := mustOpen(t, path)
-	if _, err := db.write.Exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+	var page int
+	if err := db.read.QueryRow("SELECT rootpage FROM sqlite_schema WHERE name = 'routers'").Scan(&page); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {
@@ -104,15 +105,27 @@ func TestCheckFindsDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := 4096; i < len(content); i++ { // all pages after the schema
+	const size = 4096 // SQLite's default
+	for i := (page - 1) * size; i < page*size; i++ {
 		content[i] ^= 0x5a
 	}
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	db = mustOpen(t, path)
-	defer db.Close()
 	if err := db.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "damaged") {
-		t.Errorf("got %v, want the damage", err)
+		t.Errorf("Check: got %v, want the damage", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i := size; i < len(content); i++ { // all pages after the schema
+		content[i] ^= 0x5a
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "damaged; restore it from a backup") {
+		t.Errorf("Open: got %v, want the damage and the next step", err)
 	}
 }
