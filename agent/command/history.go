@@ -67,21 +67,38 @@ type timeline struct {
 	From, To          time.Time
 	ResolutionSeconds int64 `json:"resolution_seconds"`
 	Buckets           []struct {
-		Start    time.Time
-		Seconds  int64
-		MAC      string
-		Hostname string
-		Service  string
-		Family   int
-		Rx       uint64 `json:"bytes_rx"`
-		Tx       uint64 `json:"bytes_tx"`
-		RxPkts   uint64 `json:"packets_rx"`
-		TxPkts   uint64 `json:"packets_tx"`
-		Conns    uint64 `json:"connections"`
+		Start   time.Time
+		Seconds int64
+		MAC     string
+		who
+		Service string
+		Family  int
+		Rx      uint64 `json:"bytes_rx"`
+		Tx      uint64 `json:"bytes_tx"`
+		RxPkts  uint64 `json:"packets_rx"`
+		TxPkts  uint64 `json:"packets_tx"`
+		Conns   uint64 `json:"connections"`
 	}
 	Gaps       []gap
 	NextOffset int    `json:"next_offset"`
 	TotalBytes uint64 `json:"total_bytes"`
+}
+
+// who is a device as the daemon names it.
+type who struct {
+	Hostname string
+	Alias    string
+	Category string
+	Group    string
+}
+
+func (w who) identity() usage.Identity {
+	return usage.Identity{Hostname: w.Hostname, Alias: w.Alias, Category: w.Category, Group: w.Group}
+}
+
+func (w who) label() string {
+	id := w.identity()
+	return id.Label()
 }
 
 type gap struct {
@@ -156,8 +173,8 @@ func (t *timeline) subject(i int) string {
 		return b.Service
 	case b.Family != 0:
 		return "IPv" + strconv.Itoa(b.Family)
-	case b.Hostname != "":
-		return b.Hostname
+	case b.label() != "":
+		return b.label()
 	}
 	return b.MAC
 }
@@ -168,7 +185,7 @@ func (p *program) historyTable(t *timeline) error {
 	for i := range t.Buckets {
 		b := &t.Buckets[i]
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t  %s\n", b.Start.Format("2006-01-02 15:04"), usage.Bytes(b.Rx), usage.Bytes(b.Tx), usage.Bytes(b.Rx+b.Tx), b.Conns,
-			usage.Clean(t.subject(i), usage.MaxName))
+			usage.Clean(t.subject(i), 200))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -182,7 +199,7 @@ func (p *program) historyTable(t *timeline) error {
 
 func (p *program) historyCSV(t *timeline) error {
 	w := csv.NewWriter(p.stdout)
-	rows := [][]string{{"start", "seconds", "mac", "hostname", "service", "family", "bytes_rx", "bytes_tx", "packets_rx", "packets_tx", "connections"}}
+	rows := [][]string{{"start", "seconds", "mac", "hostname", "service", "family", "bytes_rx", "bytes_tx", "packets_rx", "packets_tx", "connections", "alias", "group", "category"}}
 	for i := range t.Buckets {
 		b := &t.Buckets[i]
 		family := ""
@@ -191,7 +208,7 @@ func (p *program) historyCSV(t *timeline) error {
 		}
 		n := func(v uint64) string { return strconv.FormatUint(v, 10) }
 		rows = append(rows, []string{b.Start.Format(time.RFC3339), strconv.FormatInt(b.Seconds, 10), b.MAC, usage.SafeCell(b.Hostname), usage.SafeCell(b.Service), family,
-			n(b.Rx), n(b.Tx), n(b.RxPkts), n(b.TxPkts), n(b.Conns)})
+			n(b.Rx), n(b.Tx), n(b.RxPkts), n(b.TxPkts), n(b.Conns), usage.SafeCell(b.Alias), usage.SafeCell(b.Group), b.Category})
 	}
 	return errors.Join(w.WriteAll(rows), w.Error())
 }

@@ -34,8 +34,8 @@ type totals struct {
 	Rx         uint64 `json:"bytes_rx"`
 	Tx         uint64 `json:"bytes_tx"`
 	Devices    []struct {
-		MAC        usage.MAC
-		Hostname   string
+		MAC usage.MAC
+		who
 		Rx         uint64 `json:"bytes_rx"`
 		Tx         uint64 `json:"bytes_tx"`
 		Percentage float64
@@ -74,7 +74,7 @@ func (p *program) runSummary(c *cli.Context) error {
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "download\tupload\tshare\t  device\n")
 	for _, d := range s.Devices {
-		fmt.Fprintf(w, "%s\t%s\t%.1f %%\t  %s %s\n", usage.Bytes(d.Rx), usage.Bytes(d.Tx), d.Percentage, d.MAC, usage.Clean(d.Hostname, usage.MaxName))
+		fmt.Fprintf(w, "%s\t%s\t%.1f %%\t  %s %s\n", usage.Bytes(d.Rx), usage.Bytes(d.Tx), d.Percentage, d.MAC, usage.Clean(d.label(), 200))
 	}
 	fmt.Fprintf(w, "\t\t\t\ndownload\tupload\tshare\t  service\n")
 	for _, v := range s.Services {
@@ -139,7 +139,7 @@ func (p *program) runReport(c *cli.Context) error {
 		r.Slots = append(r.Slots, usage.Slot{Start: b.Start, Length: time.Duration(b.Seconds) * time.Second, Counters: usage.Counters{RxBytes: b.Rx, TxBytes: b.Tx}})
 	}
 	for _, d := range s.Devices {
-		r.Devices = append(r.Devices, usage.Device{MAC: d.MAC, Hostname: d.Hostname, Counters: usage.Counters{RxBytes: d.Rx, TxBytes: d.Tx}})
+		r.Devices = append(r.Devices, usage.Device{MAC: d.MAC, Identity: d.identity(), Counters: usage.Counters{RxBytes: d.Rx, TxBytes: d.Tx}})
 	}
 	for _, v := range s.Services {
 		r.Services = append(r.Services, usage.Service{Name: v.Service, Counters: usage.Counters{RxBytes: v.Rx, TxBytes: v.Tx}})

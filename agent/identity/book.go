@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/netpilot/netpilot/pkg/uci"
 	"github.com/netpilot/netpilot/pkg/usage"
@@ -140,6 +141,12 @@ func (b *Book) IPs(mac usage.MAC) []netip.Addr {
 func (b *Book) Present(mac usage.MAC) bool {
 	e := b.entries[mac]
 	return e != nil && e.present
+}
+
+// Identity is what the Book knows of the device; it knows only the present.
+func (b *Book) Identity(mac usage.MAC, _ time.Time) usage.Identity {
+	name, _ := b.Lookup(mac)
+	return usage.Identity{Hostname: name.Text, NameSource: name.Source}
 }
 
 // Hostname is the text of the device's name, "" if it has none.

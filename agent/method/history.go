@@ -124,7 +124,7 @@ func (a *Agent) Summary(ctx context.Context, span usage.Span) (*usage.Summary, e
 	for mac, sum := range devices {
 		d := usage.Device{MAC: mac, Counters: sum}
 		if names != nil {
-			d.Hostname = names.Hostname(mac)
+			d.Identity = names.Identity(mac, span.To)
 		}
 		s.Devices = append(s.Devices, d)
 	}

@@ -25,13 +25,17 @@ const recordings = "../../pkg/nlbwmon/testdata/recordings/"
 
 type nobody struct{}
 
-func (nobody) Hostname(usage.MAC) string  { return "" }
-func (nobody) IPs(usage.MAC) []netip.Addr { return nil }
+func (nobody) Identity(usage.MAC, time.Time) usage.Identity { return usage.Identity{} }
+func (nobody) Hostname(usage.MAC) string                    { return "" }
+func (nobody) IPs(usage.MAC) []netip.Addr                   { return nil }
 
 // named gives every device the same long name, worst in JSON.
 type named struct{ nobody }
 
-func (named) Hostname(usage.MAC) string { return strings.Repeat("\"", usage.MaxName) }
+func (named) Identity(usage.MAC, time.Time) usage.Identity {
+	worst := strings.Repeat("\"", usage.MaxName)
+	return usage.Identity{Hostname: worst, Alias: worst, Vendor: worst, Group: worst, Category: "streaming", NameSource: usage.NameOdhcpd}
+}
 
 // newAgent is an agent on a router with an nlbwmon that plays a recording.
 // With recording "" there is none.

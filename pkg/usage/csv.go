@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // WriteCSV writes the answer's page as CSV with a header line (RFC 4180, but
@@ -20,6 +21,9 @@ func (a *Answer) WriteCSV(w io.Writer) error {
 		ByRecord:  {"family", "proto", "port", "mac", "ip", "service"},
 	}[a.View]
 	head = append(head, "bytes_rx", "bytes_tx", "total_bytes", "packets_rx", "packets_tx", "connections")
+	if a.View == ByDevice || a.View == ByHost {
+		head = append(head, "alias", "group", "category", "vendor", "name_source", "last_seen")
+	}
 	if err := c.Write(head); err != nil {
 		return err
 	}
@@ -62,7 +66,7 @@ func (a *Answer) cells(i int) []string {
 	for _, ip := range d.IPs[:min(len(d.IPs), maxListed)] {
 		ips = append(ips, ip.String())
 	}
-	return withCounters([]string{d.MAC.String(), ipText(d.IP), strings.Join(ips, " "), SafeCell(d.Hostname)}, d.Counters)
+	return withCounters([]string{d.MAC.String(), ipText(d.IP), strings.Join(ips, " "), SafeCell(d.Hostname)}, d.Counters, identityCells(&d.Identity)...)
 }
 
 // hostCells has an empty MAC for an unresolved address.
@@ -75,14 +79,23 @@ func hostCells(h *Host, asDevice bool) []string {
 	if asDevice {
 		cells = append(cells, ipText(h.IP))
 	}
-	return withCounters(append(cells, SafeCell(h.Hostname)), h.Counters)
+	return withCounters(append(cells, SafeCell(h.Hostname)), h.Counters, identityCells(&h.Identity)...)
 }
 
-func withCounters(cells []string, c Counters) []string {
+// identityCells stand behind the numbers, where older readers do not look.
+func identityCells(id *Identity) []string {
+	seen := ""
+	if !id.LastSeen.IsZero() {
+		seen = id.LastSeen.Truncate(time.Second).Format(time.RFC3339)
+	}
+	return []string{SafeCell(id.Alias), SafeCell(id.Group), id.Category, SafeCell(id.Vendor), id.NameSource, seen}
+}
+
+func withCounters(cells []string, c Counters, more ...string) []string {
 	for _, n := range [...]uint64{c.RxBytes, c.TxBytes, c.Total(), c.RxPackets, c.TxPackets, c.Conns} {
 		cells = append(cells, strconv.FormatUint(n, 10))
 	}
-	return cells
+	return append(cells, more...)
 }
 
 func ipText(ip netip.Addr) string {

@@ -168,22 +168,48 @@ func appendDevice(dst []byte, d *Device) []byte {
 		}
 		dst = appendIP(dst, ip)
 	}
-	dst = append(dst, `],"hostname":`...)
-	dst = appendTextOrNull(dst, d.Hostname)
-	dst = appendCounters(dst, d.Counters)
-	dst = append(dst, `,"last_seen":`...)
-	dst = appendTime(dst, d.LastSeen)
-	return append(dst, '}')
+	dst = append(dst, ']')
+	dst = AppendIdentity(dst, d.MAC, &d.Identity)
+	return append(appendCounters(dst, d.Counters), '}')
+}
+
+// AppendIdentity appends who mac is as the members of a JSON object that has
+// others before them.
+func AppendIdentity(dst []byte, mac MAC, id *Identity) []byte {
+	dst = appendNames(dst, id)
+	for _, m := range [...]struct{ key, text string }{
+		{`,"name_source":`, id.NameSource}, {`,"vendor":`, id.Vendor},
+	} {
+		dst = appendTextOrNull(append(dst, m.key...), m.text)
+	}
+	dst = strconv.AppendBool(append(dst, `,"randomized":`...), mac.Randomized())
+	dst = append(dst, `,"online":`...)
+	switch id.Presence {
+	case Online:
+		dst = append(dst, "true"...)
+	case Away:
+		dst = append(dst, "false"...)
+	default:
+		dst = append(dst, "null"...)
+	}
+	return appendTime(append(dst, `,"last_seen":`...), id.LastSeen)
+}
+
+// appendNames is the part of AppendIdentity that a row of a long list has.
+func appendNames(dst []byte, id *Identity) []byte {
+	for _, m := range [...]struct{ key, text string }{
+		{`,"hostname":`, id.Hostname}, {`,"alias":`, id.Alias}, {`,"category":`, id.Category}, {`,"group":`, id.Group},
+	} {
+		dst = appendTextOrNull(append(dst, m.key...), m.text)
+	}
+	return dst
 }
 
 func appendHost(dst []byte, h *Host) []byte {
 	dst = append(dst, '{')
 	if !h.MAC.IsZero() {
-		dst = append(dst, `"mac":"`...)
-		dst = h.MAC.Append(dst)
-		dst = append(dst, `","hostname":`...)
-		dst = appendTextOrNull(dst, h.Hostname)
-		dst = append(dst, ',')
+		dst = append(h.MAC.Append(append(dst, `"mac":"`...)), '"')
+		dst = append(appendNames(dst, &h.Identity), ',')
 	}
 	dst = append(dst, `"ip":`...)
 	dst = appendIP(dst, h.IP)

@@ -55,8 +55,8 @@ func deviceName(d *Device) string {
 	switch {
 	case d.MAC.IsZero():
 		return "(no device found)"
-	case d.Hostname != "":
-		return Clean(d.Hostname, MaxName)
+	case d.Label() != "":
+		return Clean(d.Label(), maxLabel)
 	}
 	return d.MAC.String()
 }

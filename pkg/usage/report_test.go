@@ -15,7 +15,7 @@ func sampleReport() *Report {
 	r := &Report{
 		Router: "lab<1>", Generated: from.AddDate(0, 0, 3), Span: Span{Range{from, from.AddDate(0, 0, 3)}, Day},
 		Devices: []Device{
-			{MAC: MAC{2, 0x77, 0, 0, 0, 0x11}, Hostname: "<img src=x>|`pipe`", Counters: Counters{RxBytes: 3 << 30, TxBytes: 1 << 30}},
+			{MAC: MAC{2, 0x77, 0, 0, 0, 0x11}, Identity: Identity{Hostname: "<img src=x>|`pipe`"}, Counters: Counters{RxBytes: 3 << 30, TxBytes: 1 << 30}},
 			{Counters: Counters{RxBytes: 1 << 20}},
 		},
 		Services: []Service{{Name: "HTTPS", Counters: Counters{RxBytes: 3 << 30}}, {Name: "a&b\x1b[31m", Counters: Counters{TxBytes: 1 << 30}}},

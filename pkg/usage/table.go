@@ -81,7 +81,7 @@ func (a *Answer) tableRow(t io.Writer, i int) {
 			ip += " +" + strconv.Itoa(more)
 		}
 		fmt.Fprintf(t, "%s\t%s\t", d.MAC, ip)
-		c, name = d.Counters, d.Hostname
+		c, name = d.Counters, d.Label()
 	case ByHost:
 		h := &a.Hosts[i]
 		mac := "-"
@@ -89,7 +89,7 @@ func (a *Answer) tableRow(t io.Writer, i int) {
 			mac = h.MAC.String()
 		}
 		fmt.Fprintf(t, "%s\t%s\t", mac, ipText(h.IP))
-		c, name = h.Counters, h.Hostname
+		c, name = h.Counters, h.Label()
 	case ByService:
 		c, name = a.Services[i].Counters, a.Services[i].Name
 	case ByRecord:
@@ -100,7 +100,7 @@ func (a *Answer) tableRow(t io.Writer, i int) {
 	if name == "" {
 		name = "-"
 	}
-	fmt.Fprintf(t, "%s\t%s\t%s\t%d\t  %s\n", Bytes(c.RxBytes), Bytes(c.TxBytes), Bytes(c.Total()), c.Conns, Clean(name, MaxName))
+	fmt.Fprintf(t, "%s\t%s\t%s\t%d\t  %s\n", Bytes(c.RxBytes), Bytes(c.TxBytes), Bytes(c.Total()), c.Conns, Clean(name, maxLabel))
 }
 
 // Bytes is n for a person, in units of 1024.

@@ -10,20 +10,19 @@ import (
 
 // Device is a host on the LAN, keyed by its MAC, with what it moved.
 type Device struct {
-	MAC      MAC
-	IP       netip.Addr   // its current IPv4 address, else its busiest address
-	IPs      []netip.Addr // all of them, busiest first
-	Hostname string       // "" if unknown
+	MAC MAC
+	IP  netip.Addr   // its current IPv4 address, else its busiest address
+	IPs []netip.Addr // all of them, busiest first
+	Identity
 	Counters
-	LastSeen time.Time // zero if unknown: nlbwmon keeps no times
 }
 
 // Host is one address of one device. The zero MAC marks an address for which
 // nlbwmon found no neighbour entry: it is listed, but is no device.
 type Host struct {
-	MAC      MAC
-	IP       netip.Addr
-	Hostname string
+	MAC MAC
+	IP  netip.Addr
+	Identity
 	Counters
 }
 
@@ -34,14 +33,6 @@ type Service struct {
 	Proto uint8
 	Port  uint16
 	Counters
-}
-
-// Names tells who a MAC is. A nil Names knows nobody.
-type Names interface {
-	// Hostname is the device's name, "" if unknown.
-	Hostname(MAC) string
-	// IPs are the addresses the device is known to hold, those in use first.
-	IPs(MAC) []netip.Addr
 }
 
 // Services names a service; pkg/nlbwmon's Protocols is one.
@@ -110,11 +101,10 @@ func (t *Tally) Total() Counters {
 func (t *Tally) Hosts(order Order, names Names) []Host {
 	hosts := make([]Host, 0, len(t.hosts))
 	for k, c := range t.hosts {
-		h := Host{MAC: k.mac, IP: (&Record{Family: k.family, Addr: k.addr}).IP(), Counters: *c}
-		if names != nil && !k.mac.IsZero() {
-			h.Hostname = names.Hostname(k.mac)
-		}
-		hosts = append(hosts, h)
+		hosts = append(hosts, Host{
+			MAC: k.mac, IP: (&Record{Family: k.family, Addr: k.addr}).IP(),
+			Identity: identityOf(names, k.mac, time.Time{}), Counters: *c,
+		})
 	}
 	slices.SortFunc(hosts, func(a, b Host) int {
 		return cmp.Or(order.compare(a.Counters, b.Counters), bytes.Compare(a.MAC[:], b.MAC[:]), a.IP.Compare(b.IP))
@@ -136,7 +126,7 @@ func (t *Tally) Devices(order Order, names Names) (devices []Device, unresolved 
 		if !ok {
 			i = len(devices)
 			at[h.MAC] = i
-			devices = append(devices, Device{MAC: h.MAC, Hostname: h.Hostname})
+			devices = append(devices, Device{MAC: h.MAC, Identity: h.Identity})
 		}
 		d := &devices[i]
 		d.Counters.Add(h.Counters)

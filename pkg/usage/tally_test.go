@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/netpilot/netpilot/pkg/usage"
 )
@@ -18,7 +19,10 @@ type people map[usage.MAC]struct {
 	ips  []netip.Addr
 }
 
-func (p people) Hostname(m usage.MAC) string  { return p[m].name }
+func (p people) Hostname(m usage.MAC) string { return p[m].name }
+func (p people) Identity(m usage.MAC, _ time.Time) usage.Identity {
+	return usage.Identity{Hostname: p[m].name}
+}
 func (p people) IPs(m usage.MAC) []netip.Addr { return p[m].ips }
 
 // ports names TCP services.

@@ -73,7 +73,8 @@ func appendSlot(dst []byte, s *Slot, names Names) []byte {
 	case s.MAC != MAC{}:
 		dst = append(s.MAC.Append(append(dst, `,"mac":"`...)), '"')
 		if names != nil {
-			dst = appendTextOrNull(append(dst, `,"hostname":`...), names.Hostname(s.MAC))
+			id := names.Identity(s.MAC, s.Start)
+			dst = appendNames(dst, &id)
 		}
 	}
 	return append(appendCounters(dst, s.Counters), '}')
@@ -117,8 +118,8 @@ func (s *Summary) AppendJSON(dst []byte, top int) []byte {
 	o.key("top_devices")
 	o.list(len(s.Devices), page, func(dst []byte, i int) []byte {
 		d := &s.Devices[i]
-		dst = append(d.MAC.Append(append(dst, `{"mac":"`...)), `","hostname":`...)
-		dst = appendCounters(appendTextOrNull(dst, d.Hostname), d.Counters)
+		dst = append(d.MAC.Append(append(dst, `{"mac":"`...)), '"')
+		dst = appendCounters(AppendIdentity(dst, d.MAC, &d.Identity), d.Counters)
 		return append(s.appendShare(dst, d.Counters), '}')
 	})
 	o.number("total_devices", uint64(len(s.Devices)))
