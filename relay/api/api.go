@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/relay/hub"
 	"github.com/netpilot/netpilot/relay/store"
@@ -41,7 +43,7 @@ type Store interface {
 	KeyUsed(ctx context.Context, id string, now time.Time) error
 }
 
-// API is the http.Handler. Make it with New.
+// API is the http.Handler. Make it with New; set its fields before it serves.
 type API struct {
 	// Now is the clock of timestamps and of the keys' expiry.
 	Now func() time.Time
@@ -51,24 +53,18 @@ type API struct {
 	log   *slog.Logger
 	keys  *keyring
 	mux   *http.ServeMux
+	huma  huma.API
+	docs  document
 }
 
 // New makes the API.
 func New(s Store, h Hub, log *slog.Logger) *API {
 	a := &API{Now: time.Now, hub: h, store: s, log: log, keys: newKeyring(s, log), mux: http.NewServeMux()}
-	for pattern, answer := range map[string]handler{
-		"/health":                        a.health,
-		"/api/routers":                   a.keyed(a.routers),
-		"/api/routers/{id}":              a.keyed(a.router),
-		"/api/device-usage/current":      a.keyed(a.usageCurrent),
-		"/api/device-usage/device/{mac}": a.keyed(a.usageDevice),
-		"/api/device-usage/records":      a.keyed(a.usageRecords),
-		"/api/device-usage/status":       a.keyed(a.usageStatus),
-	} {
-		a.mux.Handle("GET "+pattern, a.endpoint(answer)) // and HEAD
-		a.mux.Handle(pattern, a.endpoint(notAllowed("GET, HEAD")))
-	}
-	a.mux.Handle("/", a.endpoint(unknownPath))
+	a.huma = huma.NewAPI(humaConfig(), mounter{a})
+	a.mountOpen()
+	a.mountRouters()
+	a.mountUsage()
+	a.finishRoutes()
 	return a
 }
 
@@ -76,7 +72,7 @@ func New(s Store, h Hub, log *slog.Logger) *API {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The mux would redirect a path like //api, with a page of HTML.
 	if p := r.URL.Path; p == "" || path.Clean(p) != strings.TrimSuffix(p, "/") && p != "/" {
-		a.endpoint(unknownPath).ServeHTTP(w, r)
+		a.endpoint(&route{}, unknownPath).ServeHTTP(w, r)
 		return
 	}
 	a.mux.ServeHTTP(w, r)
@@ -85,13 +81,31 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // exchange is one request and what is known of it so far.
 type exchange struct {
 	*http.Request
+	route   *route
 	reply   http.Header // header of the answer
 	bodyEnd func()      // the body has arrived: lifts its deadline
+	body    []byte      // once read
+	bodyIn  bool        // it was read
 	began   time.Time
 	session string // as asked for, "" if not
 	router  usage.RouterID
-	key     string // id of the key it came with
-	local   bool   // timestamps as on the drop-in paths
+	key     store.Key // it came with; zero if none was needed
+	facts   facts
+	// stream, if set, writes the answer instead of the envelope. It has not
+	// written anything if it fails at once; what breaks later ends the
+	// connection, so that nobody takes half an answer for a whole one.
+	stream func(w http.ResponseWriter) error
+
+	data json.RawMessage // what the handler answered, for the envelope
+	err  error
+}
+
+// facts are our own additions to an answer's metadata; zero ones are left out.
+type facts struct {
+	source string    // who answered: router or store
+	cached bool      // the answer is one given before, at most cacheFor old
+	stale  bool      // the router could not be asked; the answer is the last known
+	asOf   time.Time // when the answer was true, where that is not now
 }
 
 // handler answers one request with JSON for the envelope's data, or fails. It
@@ -100,16 +114,20 @@ type handler func(x *exchange) (json.RawMessage, error)
 
 // endpoint makes a handler an http.Handler: bounded in time, safe from
 // panics, answering in the envelope.
-func (a *API) endpoint(answer handler) http.Handler {
+func (a *API) endpoint(rt *route, answer handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
-		defer cancel()
+		ctx := r.Context()
+		if !rt.lasting {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, answerWithin)
+			defer cancel()
+		}
 		control := http.NewResponseController(w)
 		if r.ContentLength != 0 { // also ends a body that nobody reads, when the server discards it
 			_ = control.SetReadDeadline(time.Now().Add(bodyWithin)) // not every writer has a socket
 		}
 		x := &exchange{
-			Request: r.WithContext(ctx), reply: w.Header(), began: a.Now(),
+			Request: r.WithContext(ctx), route: rt, reply: w.Header(), began: a.Now(),
 			// A deadline left on the socket would look like a client that hung up.
 			bodyEnd: func() { _ = control.SetReadDeadline(time.Time{}) },
 		}
@@ -117,6 +135,10 @@ func (a *API) endpoint(answer handler) http.Handler {
 		x.reply.Set("Cache-Control", "no-store")
 		x.reply.Set("X-Content-Type-Options", "nosniff")
 		data, err := a.guarded(answer, x)
+		if err == nil && x.stream != nil {
+			a.writeStream(w, x)
+			return
+		}
 		a.write(w, x, data, err)
 	})
 }
@@ -138,7 +160,7 @@ func (a *API) keyed(next handler) handler {
 		if err != nil {
 			return nil, err
 		}
-		x.key = key.ID
+		x.key = key
 		return next(x)
 	}
 }

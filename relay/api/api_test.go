@@ -299,7 +299,7 @@ func TestParams(t *testing.T) {
 	}
 	for target, sent := range map[string]string{
 		"current?":                            "usage.current ",
-		"current?limit=0&sort=rx&offset=5":    `usage.current {"sort":"rx","limit":0,"offset":5}`,
+		"current?limit=0&sort=rx&offset=5":    `usage.current {"sort":"rx","offset":5}`,
 		"current?period=2026-11-01&mac=x":     `usage.current {"period":"2026-11-01"}`,
 		"current?period=2026-09-31":           `usage.current {"period":"2026-09-31"}`,
 		"current?limit=&limit=5":              "usage.current ",

@@ -27,7 +27,7 @@ func (a *API) write(w http.ResponseWriter, x *exchange, data json.RawMessage, er
 			data = json.RawMessage("null")
 		}
 	} else {
-		f := fail(err)
+		f := x.fail(err)
 		a.logFailure(x, f)
 		status = f.status
 		if status == http.StatusUnauthorized {
@@ -49,7 +49,7 @@ func (a *API) write(w http.ResponseWriter, x *exchange, data json.RawMessage, er
 			return // whoever asked has gone
 		}
 	}
-	a.log.Debug("request", "method", x.Method, "path", x.URL.Path, "status", status, "key", x.key, "router", x.router,
+	a.log.Debug("request", "method", x.Method, "path", x.URL.Path, "status", status, "key", x.key.ID, "router", x.router,
 		"bytes", len(buf)+len(data), "took", a.Now().Sub(x.began))
 }
 
@@ -70,15 +70,69 @@ func appendTail(buf []byte, x *exchange, err error, now time.Time) []byte {
 	buf = append(buf, `,"routerId":`...)
 	buf = appendID(buf, string(x.router))
 	buf = append(buf, `,"timestamp":"`...)
-	if x.local {
+	if x.route.dropIn {
 		buf = now.Local().AppendFormat(buf, stampLocal)
 	} else {
 		buf = now.UTC().AppendFormat(buf, stampZoned)
 	}
 	buf = append(buf, `","executionTime":`...)
 	buf = strconv.AppendFloat(buf, max(0, now.Sub(x.began).Seconds()), 'f', 6, 64)
+	buf = x.facts.append(buf)
 	return append(buf, "}}"...)
 }
+
+// append appends our own additions to the metadata, as far as there are any.
+func (f *facts) append(buf []byte) []byte {
+	if f.source != "" {
+		buf = append(append(append(buf, `,"source":"`...), f.source...), '"')
+	}
+	if f.cached {
+		buf = append(buf, `,"cached":true`...)
+	}
+	if f.stale {
+		buf = append(buf, `,"stale":true`...)
+	}
+	if !f.asOf.IsZero() {
+		buf = append(f.asOf.UTC().Truncate(time.Millisecond).AppendFormat(append(buf, `,"asOf":"`...), time.RFC3339Nano), '"')
+	}
+	return buf
+}
+
+// writeStream answers with what the handler writes by itself. It begins with
+// the first byte: a failure before it is an answer like any other.
+func (a *API) writeStream(w http.ResponseWriter, x *exchange) {
+	out := &streamWriter{ResponseWriter: w}
+	err := x.stream(out)
+	switch {
+	case err == nil:
+	case !out.begun:
+		x.reply.Set("Content-Type", "application/json")
+		x.reply.Del("Content-Disposition")
+		a.write(w, x, nil, err)
+		return
+	default:
+		if x.Context().Err() == nil {
+			a.log.Warn("answer broken off", "path", x.URL.Path, "key", x.key.ID, "router", x.router, "err", err)
+		}
+		panic(http.ErrAbortHandler) // the one way to tell the reader that this is not the end
+	}
+	a.log.Debug("request", "method", x.Method, "path", x.URL.Path, "status", http.StatusOK, "key", x.key.ID, "router", x.router,
+		"took", a.Now().Sub(x.began))
+}
+
+// streamWriter knows whether anything was written.
+type streamWriter struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (w *streamWriter) Write(p []byte) (int, error) {
+	w.begun = true
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *streamWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // appendID appends an id, null if it is unknown.
 func appendID(buf []byte, id string) []byte {
@@ -92,6 +146,6 @@ func appendID(buf []byte, id string) []byte {
 // business of whoever asked.
 func (a *API) logFailure(x *exchange, f *failure) {
 	if f.status == http.StatusInternalServerError {
-		a.log.Error("request failed", "method", x.Method, "path", x.URL.Path, "key", x.key, "router", x.router, "err", f.err)
+		a.log.Error("request failed", "method", x.Method, "path", x.URL.Path, "key", x.key.ID, "router", x.router, "err", f.err)
 	}
 }

@@ -26,6 +26,11 @@ func badRequest(message string) *failure {
 	return &failure{status: http.StatusBadRequest, code: "BAD_REQUEST", message: message}
 }
 
+// fail gives err its code on this exchange's path.
+func (x *exchange) fail(err error) *failure {
+	return fail(err)
+}
+
 // retryBusy is when to try again after an answer that did not say when.
 const retryBusy = time.Second
 

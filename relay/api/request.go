@@ -7,28 +7,37 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
 const (
-	maxBody   = 64 << 10 // bytes of a request body
-	maxLimit  = 10_000   // rows of one answer
-	maxOffset = 1 << 30  // rows left out: more than any list has
+	maxBody  = 64 << 10 // bytes of a request body
+	maxLimit = 10_000   // rows of one answer
 )
+
+// IDs are the ids as parameters. readIDs reads them, since they may also
+// stand in the body.
+type IDs struct {
+	RouterID  string `query:"routerId" doc:"The router: 64 lower-case hexadecimal digits. May stand in a JSON body instead." example:"9c08f8a87768dd08b0a2b0a3a87bd1e1ba1b2d7e1e0d0f1f8e1bd0e86c8d9a10"`
+	SessionID string `query:"sessionId" doc:"A session, which must be active then. May stand in a JSON body instead."`
+}
+
+// Paging are the parameters of every list.
+type Paging struct {
+	Limit  int `query:"limit" minimum:"0" maximum:"10000" doc:"Rows at most; 0 for all that fit."`
+	Offset int `query:"offset" minimum:"0" maximum:"1073741824" doc:"Rows to leave out at the start."`
+}
 
 // readIDs fills in which session and router the exchange is about: query
 // arguments, else fields of a JSON body. A body that is broken is as good as
 // none, since backends send one with everything.
-func (x *exchange) readIDs() error {
+func (a *API) readIDs(x *exchange) error {
+	rt := x.route
 	query := x.URL.Query()
 	session, router := query.Get("sessionId"), query.Get("routerId")
-	if session == "" || router == "" {
+	if session == "" || router == "" && rt.ids != noIDs {
 		body, err := x.readBody()
 		if err != nil {
 			return err
@@ -47,26 +56,38 @@ func (x *exchange) readIDs() error {
 		}
 	}
 	x.session = session
-	if router == "" {
+	switch {
+	case rt.ids == noIDs:
+		router = ""
+	case rt.ids == routerID && router == "":
 		return badRequest("routerId is required")
+	case rt.ids != routerID && (router == "" || session == ""):
+		return badRequest("sessionId and routerId are required")
 	}
-	id, err := usage.ParseRouterID(router)
-	if err != nil {
-		return err
+	if router != "" {
+		id, err := usage.ParseRouterID(router)
+		if err != nil {
+			return err
+		}
+		x.router = id
 	}
-	x.router = id
-	if session != "" {
-		return &failure{status: http.StatusUnauthorized, code: "SESSION_INVALID", message: "Session is not active or has expired"}
+	if session != "" && rt.ids != sessionID {
+		return errSession()
 	}
 	return nil
+}
+
+func errSession() error {
+	return &failure{status: http.StatusUnauthorized, code: "SESSION_INVALID", message: "Session is not active or has expired"}
 }
 
 // readBody reads a JSON body; nil if the request has none or another type.
 func (x *exchange) readBody() ([]byte, error) {
 	media, _, err := mime.ParseMediaType(x.Header.Get("Content-Type"))
-	if err != nil || media != "application/json" || x.ContentLength == 0 {
-		return nil, nil
+	if x.bodyIn || err != nil || media != "application/json" || x.ContentLength == 0 {
+		return x.body, nil
 	}
+	x.bodyIn = true
 	body, err := io.ReadAll(io.LimitReader(x.Body, maxBody+1))
 	switch {
 	case len(body) > maxBody:
@@ -76,42 +97,24 @@ func (x *exchange) readBody() ([]byte, error) {
 		return nil, badRequest("the body did not arrive")
 	}
 	x.bodyEnd()
+	x.body = body
 	return body, nil
 }
 
 // params are what the wire's usage methods take; absent ones are not sent.
 type params struct {
-	MAC    string `json:"mac,omitempty"`
-	Period string `json:"period,omitempty"`
-	Sort   string `json:"sort,omitempty"`
-	Limit  *int   `json:"limit,omitempty"`
-	Offset *int   `json:"offset,omitempty"`
-}
-
-// readParams checks the query arguments of the given names.
-func readParams(query url.Values, names ...string) (p params, err error) {
-	for _, name := range names {
-		value := query.Get(name)
-		if value == "" {
-			continue
-		}
-		switch name {
-		case "mac":
-			p.MAC, err = parseMAC(value)
-		case "period":
-			p.Period, err = parsePeriod(value)
-		case "sort":
-			p.Sort, err = parseChoice("sort", value, "total", "rx", "tx", "conns")
-		case "limit":
-			p.Limit, err = parseNumber("limit", value, maxLimit)
-		case "offset":
-			p.Offset, err = parseNumber("offset", value, maxOffset)
-		}
-		if err != nil {
-			return p, err
-		}
-	}
-	return p, nil
+	MAC        string `json:"mac,omitempty"`
+	Period     string `json:"period,omitempty"`
+	Timeframe  string `json:"timeframe,omitempty"`
+	Days       int    `json:"days,omitempty"`
+	From       string `json:"from,omitempty"`
+	To         string `json:"to,omitempty"`
+	Resolution string `json:"resolution,omitempty"`
+	By         string `json:"by,omitempty"`
+	Service    string `json:"service,omitempty"`
+	Sort       string `json:"sort,omitempty"`
+	Limit      int    `json:"limit,omitempty"`
+	Offset     int    `json:"offset,omitempty"`
 }
 
 // encode makes the params JSON, or nothing if there are none.
@@ -123,7 +126,11 @@ func (p params) encode() json.RawMessage {
 	return raw
 }
 
+// parseMAC takes either notation; "" stays "".
 func parseMAC(value string) (string, error) {
+	if value == "" {
+		return "", nil
+	}
 	mac, err := usage.ParseMAC(value)
 	if err != nil {
 		return "", err
@@ -134,27 +141,14 @@ func parseMAC(value string) (string, error) {
 // parsePeriod takes every name nlbwmon gives: with an interval of the 31st,
 // 2026-09-31 is one.
 func parsePeriod(value string) (string, error) {
+	if value == "" {
+		return "", nil
+	}
 	period, err := nlbwmon.ParsePeriod(value)
 	if err != nil {
 		return "", badRequest("period is the first day of an accounting period, like 2026-11-01")
 	}
 	return period.String(), nil
-}
-
-func parseChoice(name, value string, choices ...string) (string, error) {
-	if !slices.Contains(choices, value) {
-		return "", badRequest(fmt.Sprintf("%s is one of %s", name, strings.Join(choices, ", ")))
-	}
-	return value, nil
-}
-
-// parseNumber reads a whole number from 0 to most.
-func parseNumber(name, value string, most int) (*int, error) {
-	n, err := strconv.Atoi(value)
-	if err != nil || n < 0 || n > most {
-		return nil, badRequest(fmt.Sprintf("%s is a whole number from 0 to %d", name, most))
-	}
-	return &n, nil
 }
 
 // isKind tells whether err is a failure of that kind.

@@ -10,9 +10,6 @@ import (
 	"github.com/netpilot/netpilot/relay/store"
 )
 
-// defaultRouters is the rows of a list of routers without limit.
-const defaultRouters = 100
-
 // routerItem is a router as a backend reads it. A time is null for never.
 type routerItem struct {
 	ID             usage.RouterID `json:"id"`
@@ -58,29 +55,37 @@ func unlessZero(t time.Time) *time.Time {
 	return &t
 }
 
+// routersIn are the parameters of the list of routers.
+type routersIn struct {
+	Sort   string `query:"sort" enum:"name,last_seen,enrolled_at" doc:"By name if absent; times newest first."`
+	Limit  int    `query:"limit" minimum:"0" maximum:"10000" default:"100" doc:"Rows at most; 0 for 10,000."`
+	Offset int    `query:"offset" minimum:"0" maximum:"1073741824" doc:"Rows to leave out at the start."`
+}
+
+type routerIn struct {
+	ID string `path:"id" doc:"The router: 64 lower-case hexadecimal digits."`
+}
+
+// routersItem is the list of routers.
+type routersItem struct {
+	Routers []routerItem `json:"routers" nullable:"false"`
+	Total   int          `json:"total" doc:"Routers that match, on this page or not."`
+	Limit   int          `json:"limit"`
+	Offset  int          `json:"offset"`
+}
+
+func (a *API) mountRouters() {
+	mount[routersIn, routersItem](a, route{method: http.MethodGet, path: "/api/routers", needs: scopeRead, tag: "fleet", id: "routers",
+		summary: "The enrolled routers: online, last seen, version"}, a.routers)
+	mount[routerIn, routerItem](a, route{method: http.MethodGet, path: "/api/routers/{id}", needs: scopeRead, tag: "fleet", id: "router",
+		summary: "One router"}, a.router)
+}
+
 // routers answers GET /api/routers.
-func (a *API) routers(x *exchange) (json.RawMessage, error) {
-	query := x.URL.Query()
-	p, err := readParams(query, "limit", "offset")
-	if err != nil {
-		return nil, err
-	}
-	q := store.RouterQuery{Limit: defaultRouters}
-	if p.Limit != nil {
-		q.Limit = *p.Limit
-	}
+func (a *API) routers(x *exchange, in *routersIn) (json.RawMessage, error) {
+	q := store.RouterQuery{Limit: in.Limit, Offset: in.Offset, Sort: store.RouterSort(in.Sort)}
 	if q.Limit == 0 {
 		q.Limit = maxLimit
-	}
-	if p.Offset != nil {
-		q.Offset = *p.Offset
-	}
-	if sort := query.Get("sort"); sort != "" {
-		choice, err := parseChoice("sort", sort, string(store.ByName), string(store.BySeen), string(store.ByEnrolled))
-		if err != nil {
-			return nil, err
-		}
-		q.Sort = store.RouterSort(choice)
 	}
 	list, total, err := a.store.Routers(x.Context(), q)
 	if err != nil {
@@ -91,17 +96,12 @@ func (a *API) routers(x *exchange) (json.RawMessage, error) {
 		link, online := a.hub.Online(r.ID)
 		items = append(items, packRouter(r, link, online))
 	}
-	return json.Marshal(struct {
-		Routers []routerItem `json:"routers"`
-		Total   int          `json:"total"`
-		Limit   int          `json:"limit"`
-		Offset  int          `json:"offset"`
-	}{items, total, q.Limit, q.Offset})
+	return json.Marshal(routersItem{items, total, q.Limit, q.Offset})
 }
 
 // router answers GET /api/routers/{id}.
-func (a *API) router(x *exchange) (json.RawMessage, error) {
-	id, err := usage.ParseRouterID(x.PathValue("id"))
+func (a *API) router(x *exchange, in *routerIn) (json.RawMessage, error) {
+	id, err := usage.ParseRouterID(in.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -8,46 +8,79 @@ import (
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
+// CurrentQuery are the parameters of the devices of a period.
+type CurrentQuery struct {
+	IDs
+	Period string `query:"period" doc:"First day of an accounting period of nlbwmon; the running one if absent." example:"2026-11-01"`
+	Sort   string `query:"sort" enum:"total,rx,tx,conns" doc:"Largest first by this; total if absent."`
+	Paging
+}
+
+type recordsIn struct {
+	CurrentQuery
+	MAC string `query:"mac" doc:"Only this device." example:"02:77:00:00:00:11"`
+}
+
+type deviceIn struct {
+	IDs
+	MAC    string `path:"mac" doc:"The device." example:"02:77:00:00:00:11"`
+	Period string `query:"period" doc:"First day of an accounting period of nlbwmon; the running one if absent." example:"2026-11-01"`
+}
+
+func (a *API) mountUsage() {
+	rt := func(path, id, summary, about string) route {
+		return route{method: http.MethodGet, path: "/api/device-usage/" + path, needs: scopeRead, ids: routerID, tag: "usage",
+			id: id, summary: summary, about: about}
+	}
+	mount[CurrentQuery, currentItem](a, rt("current", "usageCurrent", "The devices of an accounting period, largest first",
+		"Counters are cumulative since the start of the period. Asked of the router itself."), a.usageCurrent)
+	mount[deviceIn, oneDeviceItem](a, rt("device/{mac}", "usageDevice", "One device and its services", ""), a.usageDevice)
+	mount[recordsIn, recordsItem](a, rt("records", "usageRecords", "nlbwmon's rows", ""), a.usageRecords)
+	mount[IDs, statusItem](a, rt("status", "usageStatus", "The agent's own view: nlbwmon, age of the numbers, link", ""), a.usageStatus)
+}
+
 // usageCurrent answers GET /api/device-usage/current.
-func (a *API) usageCurrent(x *exchange) (json.RawMessage, error) {
-	return a.askWith(x, "usage.current", "period", "sort", "limit", "offset")
+func (a *API) usageCurrent(x *exchange, in *CurrentQuery) (json.RawMessage, error) {
+	p, err := in.params()
+	if err != nil {
+		return nil, err
+	}
+	return a.ask(x, "usage.current", p)
+}
+
+func (in *CurrentQuery) params() (params, error) {
+	period, err := parsePeriod(in.Period)
+	return params{Period: period, Sort: in.Sort, Limit: in.Limit, Offset: in.Offset}, err
 }
 
 // usageRecords answers GET /api/device-usage/records.
-func (a *API) usageRecords(x *exchange) (json.RawMessage, error) {
-	return a.askWith(x, "usage.records", "period", "mac", "sort", "limit", "offset")
+func (a *API) usageRecords(x *exchange, in *recordsIn) (json.RawMessage, error) {
+	p, err := in.params()
+	if err == nil {
+		p.MAC, err = parseMAC(in.MAC)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.ask(x, "usage.records", p)
 }
 
 // usageStatus answers GET /api/device-usage/status.
-func (a *API) usageStatus(x *exchange) (json.RawMessage, error) {
-	return a.askWith(x, "status")
+func (a *API) usageStatus(x *exchange, _ *IDs) (json.RawMessage, error) {
+	return a.ask(x, "status", params{})
 }
 
 // usageDevice answers GET /api/device-usage/device/{mac}.
-func (a *API) usageDevice(x *exchange) (json.RawMessage, error) {
-	if err := x.readIDs(); err != nil {
-		return nil, err
+func (a *API) usageDevice(x *exchange, in *deviceIn) (json.RawMessage, error) {
+	var p params
+	var err error
+	if p.Period, err = parsePeriod(in.Period); err == nil {
+		p.MAC, err = parseMAC(in.MAC)
 	}
-	p, err := readParams(x.URL.Query(), "period")
 	if err != nil {
-		return nil, err
-	}
-	if p.MAC, err = parseMAC(x.PathValue("mac")); err != nil {
 		return nil, err
 	}
 	return a.ask(x, "usage.device", p)
-}
-
-// askWith asks the exchange's router with the query arguments of those names.
-func (a *API) askWith(x *exchange, method string, names ...string) (json.RawMessage, error) {
-	if err := x.readIDs(); err != nil {
-		return nil, err
-	}
-	p, err := readParams(x.URL.Query(), names...)
-	if err != nil {
-		return nil, err
-	}
-	return a.ask(x, method, p)
 }
 
 // ask calls the exchange's router and gives its failures their codes.
