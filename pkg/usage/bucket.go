@@ -27,3 +27,34 @@ type Gap struct {
 	Range
 	Reason string
 }
+
+// Bucket is all that a router moved in one fixed slot of time, told three
+// ways: by device, by service and by address family. Each of the three sums up
+// to the whole.
+type Bucket struct {
+	Start       time.Time
+	Length      time.Duration
+	Devices     []DeviceSum
+	Services    []ServiceSum
+	Families    []FamilySum
+	Quarantined []DeviceSum // what cannot be true and is in no other sum
+}
+
+// DeviceSum is one device's part of a bucket; the zero MAC is what no device
+// could be found for.
+type DeviceSum struct {
+	MAC MAC
+	Counters
+}
+
+// ServiceSum is one service's part of a bucket.
+type ServiceSum struct {
+	Name string
+	Counters
+}
+
+// FamilySum is one address family's part of a bucket.
+type FamilySum struct {
+	Family uint8 // FamilyIPv4 or FamilyIPv6
+	Counters
+}

@@ -36,6 +36,8 @@ type Hub interface {
 	Attach(id usage.RouterID, hello wire.Hello, conn hub.Conn, now time.Time) *hub.Link
 	Detach(l *hub.Link)
 	Online(id usage.RouterID) (hub.Presence, bool)
+	Publish(e hub.Event)
+	Listened() bool
 }
 
 // Gateway serves routers. Make one with New, run its Run for as long as it

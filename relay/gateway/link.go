@@ -60,7 +60,7 @@ func (g *Gateway) serve(c *conn) {
 	}()
 	defer func() { <-writer }()
 	defer c.Close(codeLost, "reader ended") // if it panicked; else it has closed c
-	c.readLoop(link)
+	g.readLoop(c, link)
 	<-writer
 	c.linger()
 	c.log.Info("link closed", "age", time.Since(began).Round(time.Second), "code", c.code, "reason", c.reason)
@@ -121,7 +121,7 @@ func (g *Gateway) recheck(c *conn) error {
 }
 
 // readLoop takes frames until the link ends, and leaves c closed.
-func (c *conn) readLoop(link *hub.Link) {
+func (g *Gateway) readLoop(c *conn, link *hub.Link) {
 	arrived := func() {
 		link.Saw(time.Now())
 		c.extend()
@@ -139,7 +139,7 @@ func (c *conn) readLoop(link *hub.Link) {
 	for {
 		frame, err := c.readFrame(arrived)
 		if err == nil {
-			err = c.take(link, frame)
+			err = g.take(c, link, frame)
 		}
 		if err != nil {
 			c.failed(err, codeLost, fmt.Sprintf("nothing arrived for %v", wire.DeadAfter))
@@ -149,7 +149,7 @@ func (c *conn) readLoop(link *hub.Link) {
 }
 
 // take handles one frame; the error is that it breaks the protocol.
-func (c *conn) take(link *hub.Link, frame []byte) error {
+func (g *Gateway) take(c *conn, link *hub.Link, frame []byte) error {
 	m, err := wire.Decode(frame)
 	switch {
 	case err != nil:
@@ -157,6 +157,10 @@ func (c *conn) take(link *hub.Link, frame []byte) error {
 	case m.Method == "":
 		m.Result = bytes.Clone(m.Result) // the frame's memory serves the next one
 		link.Reply(m)
+	case m.ID == 0 && m.Method == "usage.live":
+		if g.hub.Listened() {
+			g.hub.Publish(hub.Event{Kind: hub.EventLive, Router: c.router, At: time.Now(), Data: bytes.Clone(m.Params)})
+		}
 	case m.ID != 0: // this relay offers no methods after hello
 		refusal := usage.Errorf(usage.Invalid, "unknown method %q", usage.Clean(m.Method, usage.MaxName))
 		_ = c.Send(wire.AppendError(nil, m.ID, refusal)) // if the queue is full the link is closed now

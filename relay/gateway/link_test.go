@@ -154,6 +154,25 @@ func TestAgentCalls(t *testing.T) {
 	})
 }
 
+// What a router says unasked reaches who subscribed; unknown things nobody.
+func TestLiveIsPassedOn(t *testing.T) {
+	simulate(t, func(t *testing.T, r *rig) {
+		a := r.connect(r.enrol(router1), router1)
+		a.send(wire.AppendNotify(nil, "usage.live", json.RawMessage(`{"early":1}`))) // nobody listens
+		synctest.Wait()
+		events, stop := r.hub.Subscribe(nil)
+		defer stop()
+		a.send(wire.AppendNotify(nil, "whatever", json.RawMessage(`{}`)))
+		a.send(wire.AppendNotify(nil, "usage.live", json.RawMessage(`{"seconds":2}`)))
+		a.send(wire.AppendNotify(nil, "whatever", json.RawMessage(`{"another":"frame"}`)))
+		synctest.Wait()
+		e := <-events
+		if e.Kind != hub.EventLive || e.Router != router1 || string(e.Data) != `{"seconds":2}` || !e.At.Equal(time.Now()) {
+			t.Errorf("got %+v (%s), want the live event", e, e.Data)
+		}
+	})
+}
+
 func TestNewestLinkWins(t *testing.T) {
 	simulate(t, func(t *testing.T, r *rig) {
 		secret := r.enrol(router1)

@@ -12,7 +12,9 @@ import (
 
 // Local is the hub of a relay that holds all links itself.
 type Local struct {
-	mu    sync.RWMutex // guards links
+	events events
+
+	mu    sync.RWMutex // guards links, and the order of online and offline
 	links map[usage.RouterID]*Link
 }
 
@@ -29,6 +31,9 @@ func (h *Local) Attach(id usage.RouterID, hello wire.Hello, conn Conn, now time.
 	h.mu.Lock()
 	old := h.links[id]
 	h.links[id] = l
+	if old == nil {
+		h.Publish(Event{Kind: EventOnline, Router: id, At: now})
+	}
 	h.mu.Unlock()
 	if old != nil {
 		old.end()
@@ -43,6 +48,7 @@ func (h *Local) Detach(l *Link) {
 	h.mu.Lock()
 	if h.links[l.id] == l {
 		delete(h.links, l.id)
+		h.Publish(Event{Kind: EventOffline, Router: l.id, At: time.Now()})
 	}
 	h.mu.Unlock()
 	l.end()
