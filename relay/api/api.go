@@ -39,7 +39,7 @@ type Hub interface {
 type Store interface {
 	Router(ctx context.Context, id usage.RouterID) (store.Router, error)
 	Routers(ctx context.Context, q store.RouterQuery) ([]store.Router, int, error)
-	KeyByHash(ctx context.Context, hash store.Hash) (store.Key, error)
+	KeyByHash(ctx context.Context, hash store.Hash, now time.Time) (store.Key, error)
 	KeyUsed(ctx context.Context, id string, now time.Time) error
 }
 
@@ -153,7 +153,8 @@ func (a *API) guarded(answer handler, x *exchange) (data json.RawMessage, err er
 	return answer(x)
 }
 
-// keyed lets only requests with a key in force through to the handler.
+// keyed lets only requests with a key in force that has the route's scope
+// through to the handler.
 func (a *API) keyed(next handler) handler {
 	return func(x *exchange) (json.RawMessage, error) {
 		key, err := a.keys.open(x.Context(), secretOf(x.Request), a.Now())
@@ -161,6 +162,9 @@ func (a *API) keyed(next handler) handler {
 			return nil, err
 		}
 		x.key = key
+		if err := mayDo(&key, store.Scope(x.route.needs)); err != nil {
+			return nil, err
+		}
 		return next(x)
 	}
 }

@@ -101,7 +101,7 @@ func newRig(t *testing.T) *rig {
 func (r *rig) newKey(name string, expires time.Time) string {
 	r.t.Helper()
 	key, hash := store.NewSecret(store.KeyPrefix)
-	k := store.Key{ID: store.NewKeyID(), Name: name, CreatedAt: start, ExpiresAt: expires}
+	k := store.Key{ID: store.NewKeyID(), Name: name, Scope: store.ScopeRead, CreatedAt: start, ExpiresAt: expires}
 	if err := r.db.CreateKey(r.t.Context(), k, hash); err != nil {
 		r.t.Fatal(err)
 	}
@@ -424,7 +424,7 @@ func TestKeys(t *testing.T) {
 func TestKeyUseIsWrittenDown(t *testing.T) {
 	r := newRig(t)
 	used := func() time.Time {
-		k, err := r.db.KeyByHash(t.Context(), store.HashOf(r.key))
+		k, err := r.db.KeyByHash(t.Context(), store.HashOf(r.key), r.now)
 		if err != nil {
 			t.Fatal(err)
 		}

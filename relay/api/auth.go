@@ -76,6 +76,28 @@ func (k *keyring) open(ctx context.Context, secret string, now time.Time) (store
 	return key, nil
 }
 
+// mayDo tells a key without the scope so. It is asked before anything is
+// looked up, so that it says nothing of what exists.
+func mayDo(key *store.Key, need store.Scope) error {
+	if key.Scope.Includes(need) {
+		return nil
+	}
+	return usage.Errorf(usage.Forbidden, "this API key is for %s only and this needs %s; make one with netpilot-relay key create --scope %s",
+		key.Scope, need, need)
+}
+
+// maySee refuses routers of other tenants, as one that is not enrolled.
+func maySee(key *store.Key, router usage.RouterID) error {
+	if key.Sees(router) {
+		return nil
+	}
+	return routerNotFound(errNoRouter(router))
+}
+
+func errNoRouter(router usage.RouterID) error {
+	return usage.Errorf(usage.NotFound, "router %s is not enrolled here", router.Short())
+}
+
 func errBadKey() error {
 	return usage.Errorf(usage.Unauthenticated, "this API key is unknown, expired or revoked; make a new one with netpilot-relay key create")
 }
@@ -89,7 +111,7 @@ func (k *keyring) remembered(hash store.Hash, now time.Time) (store.Key, bool) {
 
 // lookUp reads the key from the store, remembers it, and writes its use down.
 func (k *keyring) lookUp(ctx context.Context, hash store.Hash, now time.Time) (store.Key, error) {
-	key, err := k.store.KeyByHash(ctx, hash)
+	key, err := k.store.KeyByHash(ctx, hash, now)
 	if err != nil {
 		if usage.KindOf(err) == usage.NotFound {
 			err = errBadKey()

@@ -69,6 +69,9 @@ func (a *API) readIDs(x *exchange) error {
 		if err != nil {
 			return err
 		}
+		if err := maySee(&x.key, id); err != nil {
+			return err
+		}
 		x.router = id
 	}
 	if session != "" && rt.ids != sessionID {

@@ -83,7 +83,7 @@ func (a *API) mountRouters() {
 
 // routers answers GET /api/routers.
 func (a *API) routers(x *exchange, in *routersIn) (json.RawMessage, error) {
-	q := store.RouterQuery{Limit: in.Limit, Offset: in.Offset, Sort: store.RouterSort(in.Sort)}
+	q := store.RouterQuery{Among: x.key.Routers, Limit: in.Limit, Offset: in.Offset, Sort: store.RouterSort(in.Sort)}
 	if q.Limit == 0 {
 		q.Limit = maxLimit
 	}
@@ -103,6 +103,9 @@ func (a *API) routers(x *exchange, in *routersIn) (json.RawMessage, error) {
 func (a *API) router(x *exchange, in *routerIn) (json.RawMessage, error) {
 	id, err := usage.ParseRouterID(in.ID)
 	if err != nil {
+		return nil, err
+	}
+	if err := maySee(&x.key, id); err != nil {
 		return nil, err
 	}
 	x.router = id

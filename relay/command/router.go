@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -26,6 +27,24 @@ func (p *program) routerCommand() *cli.Command {
    netpilot-relay router list --format json | jq '.[] | select(.online) | .name'`,
 			Flags:  []cli.Flag{dataFlag(), formatFlag()},
 			Action: p.routerList,
+		}, {
+			Name:      "rotate",
+			Usage:     "have routers change their secret",
+			ArgsUsage: "[ID...]",
+			Description: `A connected router changes it within seconds, another one when it comes back.
+Until it has proven the new one both work, so no failure locks it out.
+
+Examples:
+
+   netpilot-relay router rotate 3f9a1c
+   netpilot-relay router rotate --overlap 0s 3f9a1c   # the old one ends with the change
+   netpilot-relay router rotate --all`,
+			Flags: []cli.Flag{
+				dataFlag(),
+				&cli.BoolFlag{Name: "all", Usage: "every router that is not revoked"},
+				&cli.StringFlag{Name: "overlap", Usage: "the old one works for `TIME` after the change, like 1h or 7d; 0s ends it", Value: "24h"},
+			},
+			Action: p.routerRotate,
 		}, {
 			Name:      "revoke",
 			Usage:     "shut a router out; its link ends within two seconds",
@@ -90,27 +109,78 @@ func (p *program) routerList(c *cli.Context) error {
 	})
 }
 
+// findRouter finds the one router whose id begins with the prefix.
+func findRouter(ctx context.Context, db *sqlite.DB, prefix string) (store.Router, error) {
+	prefix = strings.TrimSuffix(prefix, "…") // as copied from the table
+	list, total, err := db.Routers(ctx, store.RouterQuery{Prefix: prefix, Limit: 1})
+	shown := usage.Clean(prefix, 64)
+	switch {
+	case err != nil:
+		return store.Router{}, fmt.Errorf("find router: %w", err)
+	case prefix == "":
+		return store.Router{}, errors.New("a router's id is empty; see: netpilot-relay router list")
+	case total == 0:
+		return store.Router{}, fmt.Errorf("no router's id begins with %q; see: netpilot-relay router list", shown)
+	case total > 1:
+		return store.Router{}, fmt.Errorf("%d routers' ids begin with %q; give more digits, see: netpilot-relay router list --format json",
+			total, shown)
+	}
+	return list[0], nil
+}
+
+// routerIDs reads the ids in a flag. A whole one may be of a router that is
+// not enrolled yet.
+func routerIDs(c *cli.Context, db *sqlite.DB, flag string) ([]usage.RouterID, error) {
+	ids := []usage.RouterID{}
+	for _, text := range c.StringSlice(flag) {
+		id, err := usage.ParseRouterID(text)
+		if err != nil {
+			r, err := findRouter(c.Context, db, text)
+			if err != nil {
+				return nil, err
+			}
+			id = r.ID
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+func (p *program) routerRotate(c *cli.Context) error {
+	overlap, err := overlap(c)
+	if err != nil {
+		return err
+	}
+	if c.Bool("all") == (c.NArg() > 0) {
+		return misusef(c, "name routers by ID, or give --all")
+	}
+	return withData(c, false, func(db *sqlite.DB) error {
+		var ids []usage.RouterID
+		for _, prefix := range c.Args().Slice() {
+			r, err := findRouter(c.Context, db, prefix)
+			if err != nil {
+				return err
+			}
+			ids = append(ids, r.ID)
+		}
+		n, err := db.WantRotation(c.Context, ids, overlap)
+		if err != nil {
+			return fmt.Errorf("rotate secrets: %w", err)
+		}
+		fmt.Fprintf(p.stderr, "%d routers are asked for a new secret; netpilot-relay audit says when they changed.\n", n)
+		return nil
+	})
+}
+
 func (p *program) routerRevoke(c *cli.Context) error {
 	if err := arguments(c, "ID"); err != nil {
 		return err
 	}
-	prefix := strings.TrimSuffix(c.Args().First(), "…") // as copied from the table
-	if prefix == "" {
-		return misusef(c, "ID is empty")
-	}
 	return withData(c, false, func(db *sqlite.DB) error {
-		list, total, err := db.Routers(c.Context, store.RouterQuery{Prefix: prefix, Limit: 1})
+		r, err := findRouter(c.Context, db, c.Args().First())
 		if err != nil {
-			return fmt.Errorf("find router: %w", err)
+			return err
 		}
-		switch {
-		case total == 0:
-			return fmt.Errorf("no router's id begins with %q; see: netpilot-relay router list", usage.Clean(prefix, 64))
-		case total > 1:
-			return fmt.Errorf("%d routers' ids begin with %q; give more digits, see: netpilot-relay router list --format json",
-				total, usage.Clean(prefix, 64))
-		}
-		r := list[0]
 		if !r.RevokedAt.IsZero() {
 			return errors.New("router " + r.ID.Short() + " was revoked before, at " + stamp(r.RevokedAt))
 		}

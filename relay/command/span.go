@@ -27,3 +27,11 @@ func span(c *cli.Context, flag string) (time.Duration, error) {
 	}
 	return d, nil
 }
+
+// overlap reads --overlap, which may be 0.
+func overlap(c *cli.Context) (time.Duration, error) {
+	if d, err := time.ParseDuration(c.String("overlap")); err == nil && d == 0 {
+		return 0, nil
+	}
+	return span(c, "overlap")
+}

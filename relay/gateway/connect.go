@@ -71,7 +71,7 @@ func checkUpgrade(r *http.Request) (status int, err *usage.Error) {
 func (g *Gateway) authenticate(ctx context.Context, secret store.Hash) (store.Router, int, *usage.Error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupWithin)
 	defer cancel()
-	router, err := g.store.RouterBySecret(ctx, secret)
+	router, _, err := g.store.RouterBySecret(ctx, secret, time.Now())
 	switch {
 	case usage.KindOf(err) == usage.NotFound && err != nil:
 		return router, http.StatusUnauthorized, usage.Errorf(usage.Unauthenticated,

@@ -25,7 +25,7 @@ const maxConns = 4
 // Store is what the gateway keeps and looks up; see store.Store.
 type Store interface {
 	Redeem(ctx context.Context, token store.Hash, r store.Router, secret store.Hash, now time.Time) error
-	RouterBySecret(ctx context.Context, secret store.Hash) (store.Router, error)
+	RouterBySecret(ctx context.Context, secret store.Hash, now time.Time) (store.Router, store.Standing, error)
 	Changes(ctx context.Context, since int64) ([]store.Change, error)
 	Saw(ctx context.Context, sightings []store.Sighting) error
 	AllOffline(ctx context.Context) error

@@ -17,7 +17,7 @@ import (
 func TestSlowAnswerOverREST(t *testing.T) {
 	simulate(t, func(t *testing.T, r *rig) {
 		key, hash := store.NewSecret(store.KeyPrefix)
-		if err := r.db.CreateKey(t.Context(), store.Key{ID: "1", Name: "test", CreatedAt: time.Now()}, hash); err != nil {
+		if err := r.db.CreateKey(t.Context(), store.Key{ID: "1", Scope: store.ScopeRead, Name: "test", CreatedAt: time.Now()}, hash); err != nil {
 			t.Fatal(err)
 		}
 		a := r.connect(r.enrol(router1), router1)

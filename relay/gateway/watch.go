@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/usage"
@@ -74,7 +75,7 @@ func (g *Gateway) enforce(ctx context.Context, revision *int64) error {
 			switch {
 			case change.Revoked:
 				c.Close(wire.CloseRevoked, "this router was revoked")
-			case c.secret != change.Secret:
+			case !slices.Contains(change.Secrets, c.secret):
 				c.Close(wire.CloseReplaced, enrolledAgain)
 			}
 		}

@@ -19,6 +19,13 @@ type Router struct {
 	LastSeen     time.Time // last frame, as far as written down
 	Connected    bool      // as the serving process last wrote; see Online
 	RevokedAt    time.Time
+	Rotate       bool // a new secret is wanted
+}
+
+// Standing is what a secret is to its router.
+type Standing struct {
+	Offered bool      // the router has stored it and not yet proven it
+	Until   time.Time // of one before the present: when it stops working
 }
 
 // Sighting intervals: a relay writes LastSeen of live links down every
@@ -47,9 +54,10 @@ const (
 
 // RouterQuery chooses routers.
 type RouterQuery struct {
-	Prefix string     // of the id; "" is all
-	Sort   RouterSort // "" is ByName
-	Limit  int        // 0 is all
+	Among  []usage.RouterID // none but these; nil is all, empty is none
+	Prefix string           // of the id; "" is all
+	Sort   RouterSort       // "" is ByName
+	Limit  int              // 0 is all
 	Offset int
 }
 
@@ -57,8 +65,9 @@ type RouterQuery struct {
 type Change struct {
 	Revision int64 // grows with every change in the store
 	ID       usage.RouterID
-	Secret   Hash // the only one that is good now
+	Secrets  []Hash // that are good: the present one, then one offered and one before, if any
 	Revoked  bool
+	Rotate   bool // a new secret is wanted
 }
 
 // Sighting is what the relay saw of one router's link.

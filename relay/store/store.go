@@ -25,9 +25,23 @@ type Store interface {
 	// router that exists gets the new secret and is no longer revoked.
 	Redeem(ctx context.Context, token Hash, r Router, secret Hash, now time.Time) error
 
-	// RouterBySecret finds the router a secret belongs to, revoked or not.
-	// The error is of kind NotFound if no router has it.
-	RouterBySecret(ctx context.Context, secret Hash) (Router, error)
+	// RouterBySecret finds the router a secret belongs to at now, revoked or
+	// not, and says what the secret is to it. The error is of kind NotFound
+	// if no router has it.
+	RouterBySecret(ctx context.Context, secret Hash, now time.Time) (Router, Standing, error)
+	// WantRotation asks for a new secret of the routers, of all if there are
+	// none; the present ones stay good for overlap after the change. It says
+	// how many it asked for, revoked ones left out. Kind NotFound if one is
+	// not enrolled.
+	WantRotation(ctx context.Context, routers []usage.RouterID, overlap time.Duration) (int, error)
+	// OfferSecret makes a secret that the router has stored good besides its
+	// present one, in place of one offered before. It is of kind Invalid when
+	// no rotation is wanted or the secret belongs to another.
+	OfferSecret(ctx context.Context, router usage.RouterID, next Hash) error
+	// ProveSecret makes the offered secret the router's present one: the
+	// router has proven to use it. The one before stays good for the overlap
+	// that was asked for. It does nothing if it is the present one already.
+	ProveSecret(ctx context.Context, router usage.RouterID, next Hash, now time.Time) error
 	// Router finds a router by its id; kind NotFound if there is none.
 	Router(ctx context.Context, id usage.RouterID) (Router, error)
 	// Routers lists routers and says how many match without the limit.
@@ -49,13 +63,29 @@ type Store interface {
 	CreateKey(ctx context.Context, k Key, hash Hash) error
 	// Keys lists all keys by name, the newest first among equals.
 	Keys(ctx context.Context) ([]Key, error)
-	// KeyByHash finds a key, in force or not; kind NotFound if there is none.
-	KeyByHash(ctx context.Context, hash Hash) (Key, error)
+	// KeyByHash finds a key, in force or not, by its secret or by the one
+	// before during their overlap; kind NotFound if there is none.
+	KeyByHash(ctx context.Context, hash Hash, now time.Time) (Key, error)
 	// RevokeKey ends the key with that id or name; of several with one name
 	// the one in force. Kind NotFound if there is none.
 	RevokeKey(ctx context.Context, idOrName string, now time.Time) (Key, error)
+	// RotateKey gives the key, found as by RevokeKey, a new secret; the present
+	// one works for overlap more, one before that no longer. Kind Invalid if
+	// the key is not in force.
+	RotateKey(ctx context.Context, idOrName string, hash Hash, now time.Time, overlap time.Duration) (Key, error)
+	// KeyRouters changes what a key with a list of routers may see. Kind
+	// Invalid if the key sees all.
+	KeyRouters(ctx context.Context, idOrName string, add, remove []usage.RouterID) (Key, error)
 	// KeyUsed records when a key was last used.
 	KeyUsed(ctx context.Context, id string, now time.Time) error
+
+	// AppendAudit adds rows to the audit log, all or none.
+	AppendAudit(ctx context.Context, rows []AuditRow) error
+	// Audit visits the rows that match, the newest first, until visit fails.
+	Audit(ctx context.Context, q AuditQuery, visit func(AuditRow) error) error
+	// TrimAudit forgets the oldest rows: those before the time, and all but
+	// the newest of the number. It says how many it forgot.
+	TrimAudit(ctx context.Context, before time.Time, keep int) (int64, error)
 
 	// Check reads the database for damage.
 	Check(ctx context.Context) error

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/netpilot/netpilot/relay/store"
 	"github.com/netpilot/netpilot/relay/store/storetest"
@@ -32,11 +33,11 @@ func TestMigrateUserVersion(t *testing.T) {
 	}
 	for range 2 {
 		db := mustOpen(t, path)
-		r, err := db.RouterBySecret(t.Context(), store.HashOf("secret"))
+		r, _, err := db.RouterBySecret(t.Context(), store.HashOf("secret"), time.Now())
 		if err != nil || r.Name != "old" || r.ID != storetest.RouterID(1) {
 			t.Errorf("the router: got %+v, %v", r, err)
 		}
-		if k, err := db.KeyByHash(t.Context(), store.HashOf("key")); err != nil || k.Name != "backend" {
+		if k, err := db.KeyByHash(t.Context(), store.HashOf("key"), time.Now()); err != nil || k.Name != "backend" || k.Scope != store.ScopeRead || k.Routers != nil {
 			t.Errorf("the key: got %+v, %v", k, err)
 		}
 		var version int

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -11,23 +12,16 @@ import (
 )
 
 const routerColumns = `id, name, model, release, arch, timezone, agent_version,
-	enrolled_at, last_seen, connected, revoked_at`
+	enrolled_at, last_seen, connected, revoked_at, rotate_overlap IS NOT NULL`
 
 // scanRouter reads routerColumns from one row.
 func scanRouter(scan func(...any) error) (store.Router, error) {
 	var r store.Router
 	var enrolled, seen, revoked int64
 	err := scan(&r.ID, &r.Name, &r.Model, &r.Release, &r.Arch, &r.Timezone, &r.AgentVersion,
-		&enrolled, &seen, &r.Connected, &revoked)
+		&enrolled, &seen, &r.Connected, &revoked, &r.Rotate)
 	r.EnrolledAt, r.LastSeen, r.RevokedAt = moment(enrolled), moment(seen), moment(revoked)
 	return r, err
-}
-
-// RouterBySecret implements store.Store.
-func (db *DB) RouterBySecret(ctx context.Context, secret store.Hash) (store.Router, error) {
-	row := db.read.QueryRowContext(ctx, "SELECT "+routerColumns+" FROM routers WHERE secret_hash = ?", secret[:])
-	r, err := scanRouter(row.Scan)
-	return r, missing(err, "no router has this secret; enrol it with netpilot-agent enroll")
 }
 
 // Router implements store.Store.
@@ -55,18 +49,27 @@ func routerOrder(sort store.RouterSort) (string, error) {
 func (db *DB) Routers(ctx context.Context, q store.RouterQuery) (_ []store.Router, total int, _ error) {
 	order, err := routerOrder(q.Sort)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, explain(err)
 	}
-	const where = " FROM routers WHERE substr(id, 1, length(?1)) = ?1"
-	if err := db.read.QueryRowContext(ctx, "SELECT count(*)"+where, q.Prefix).Scan(&total); err != nil {
+	const where = ` FROM routers WHERE substr(id, 1, length(?1)) = ?1
+		AND (?2 IS NULL OR id IN (SELECT value FROM json_each(?2)))`
+	var among any
+	if q.Among != nil {
+		text, err := json.Marshal(q.Among)
+		if err != nil {
+			return nil, 0, explain(err)
+		}
+		among = string(text)
+	}
+	if err := db.read.QueryRowContext(ctx, "SELECT count(*)"+where, q.Prefix, among).Scan(&total); err != nil {
 		return nil, 0, explain(err)
 	}
 	limit := q.Limit
 	if limit == 0 {
 		limit = -1 // SQLite's word for none
 	}
-	rows, err := db.read.QueryContext(ctx, "SELECT "+routerColumns+where+" ORDER BY "+order+" LIMIT ?2 OFFSET ?3",
-		q.Prefix, limit, q.Offset)
+	rows, err := db.read.QueryContext(ctx, "SELECT "+routerColumns+where+" ORDER BY "+order+" LIMIT ?3 OFFSET ?4",
+		q.Prefix, among, limit, q.Offset)
 	if err != nil {
 		return nil, 0, explain(err)
 	}
@@ -99,7 +102,8 @@ func (db *DB) RevokeRouter(ctx context.Context, id usage.RouterID, now time.Time
 // Changes implements store.Store.
 func (db *DB) Changes(ctx context.Context, since int64) ([]store.Change, error) {
 	rows, err := db.read.QueryContext(ctx,
-		"SELECT revision, id, secret_hash, revoked_at != 0 FROM routers WHERE revision > ? ORDER BY revision", since)
+		`SELECT revision, id, secret_hash, next_hash, old_hash, revoked_at != 0, rotate_overlap IS NOT NULL
+			FROM routers WHERE revision > ? ORDER BY revision`, since)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -107,11 +111,15 @@ func (db *DB) Changes(ctx context.Context, since int64) ([]store.Change, error) 
 	var list []store.Change
 	for rows.Next() {
 		var c store.Change
-		var hash sql.RawBytes
-		if err := rows.Scan(&c.Revision, &c.ID, &hash, &c.Revoked); err != nil {
+		var hashes [3]sql.RawBytes
+		if err := rows.Scan(&c.Revision, &c.ID, &hashes[0], &hashes[1], &hashes[2], &c.Revoked, &c.Rotate); err != nil {
 			return nil, explain(err)
 		}
-		copy(c.Secret[:], hash)
+		for _, hash := range hashes {
+			if len(hash) == len(store.Hash{}) {
+				c.Secrets = append(c.Secrets, store.Hash(hash))
+			}
+		}
 		list = append(list, c)
 	}
 	return list, explain(rows.Err())

@@ -58,10 +58,10 @@ func TestTwoHandles(t *testing.T) {
 	defer two.Close()
 	now := time.UnixMilli(1_795_000_000_000)
 	_, hash := store.NewSecret(store.KeyPrefix)
-	if err := one.CreateKey(t.Context(), store.Key{ID: "1", Name: "k", CreatedAt: now}, hash); err != nil {
+	if err := one.CreateKey(t.Context(), store.Key{ID: "1", Scope: store.ScopeRead, Name: "k", CreatedAt: now}, hash); err != nil {
 		t.Fatal(err)
 	}
-	if k, err := two.KeyByHash(t.Context(), hash); err != nil || k.Name != "k" {
+	if k, err := two.KeyByHash(t.Context(), hash, now); err != nil || k.Name != "k" {
 		t.Errorf("the other handle: got %+v, %v", k, err)
 	}
 }

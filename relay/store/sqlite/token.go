@@ -46,7 +46,8 @@ func (db *DB) Redeem(ctx context.Context, token store.Hash, r store.Router, secr
 			VALUES (?, ?, ?, ?, ?, `+nextRevision+`, ?)
 			ON CONFLICT (id) DO UPDATE SET name = excluded.name, model = excluded.model,
 				agent_version = excluded.agent_version, secret_hash = excluded.secret_hash,
-				revision = excluded.revision, enrolled_at = excluded.enrolled_at, revoked_at = 0`,
+				revision = excluded.revision, enrolled_at = excluded.enrolled_at, revoked_at = 0,
+				next_hash = NULL, old_hash = NULL, old_until = 0, rotate_overlap = NULL`,
 			r.ID, r.Name, r.Model, r.AgentVersion, secret[:], millis(now))
 		if err != nil {
 			return err

@@ -4,6 +4,8 @@ package storetest
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -25,6 +27,10 @@ func Run(t *testing.T, open func(t *testing.T) (s store.Store, reopen func() sto
 		"list":       testList,
 		"sightings":  testSightings,
 		"keys":       testKeys,
+		"rotateKey":  testRotateKey,
+		"keyRouters": testKeyRouters,
+		"rotation":   testRotation,
+		"audit":      testAudit,
 		"durability": testDurability,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -86,7 +92,7 @@ func wantKind(t *testing.T, what string, err error, want usage.Kind) {
 func testEnrol(t *testing.T, f *fixture) {
 	secret := f.enrol(t, 1)
 	want := store.Router{ID: RouterID(1), Name: "r1", Model: "box", AgentVersion: "1.0.0", EnrolledAt: f.now}
-	got, err := f.RouterBySecret(t.Context(), secret)
+	got, _, err := f.RouterBySecret(t.Context(), secret, f.now)
 	if err != nil || got != want {
 		t.Errorf("RouterBySecret: got %+v, %v, want %+v", got, err, want)
 	}
@@ -98,9 +104,9 @@ func testEnrol(t *testing.T, f *fixture) {
 	wantKind(t, "unknown router", err, usage.NotFound)
 
 	again := f.enrol(t, 1)
-	_, err = f.RouterBySecret(t.Context(), secret)
+	_, _, err = f.RouterBySecret(t.Context(), secret, f.now)
 	wantKind(t, "secret before the second enrolment", err, usage.NotFound)
-	if _, err := f.RouterBySecret(t.Context(), again); err != nil {
+	if _, _, err := f.RouterBySecret(t.Context(), again, f.now); err != nil {
 		t.Errorf("secret of the second enrolment: %v", err)
 	}
 }
@@ -159,14 +165,14 @@ func testRevoke(t *testing.T, f *fixture) {
 		if err := f.RevokeRouter(t.Context(), RouterID(1), f.now); err != nil {
 			t.Fatalf("RevokeRouter: %v", err)
 		}
-		r, err := f.RouterBySecret(t.Context(), secret)
+		r, _, err := f.RouterBySecret(t.Context(), secret, f.now)
 		if err != nil || !r.RevokedAt.Equal(f.now) {
 			t.Errorf("got revoked at %v, %v, want %v", r.RevokedAt, err, f.now)
 		}
 	}
 	wantKind(t, "revoke unknown", f.RevokeRouter(t.Context(), RouterID(2), f.now), usage.NotFound)
 	secret = f.enrol(t, 1)
-	if r, err := f.RouterBySecret(t.Context(), secret); err != nil || !r.RevokedAt.IsZero() {
+	if r, _, err := f.RouterBySecret(t.Context(), secret, f.now); err != nil || !r.RevokedAt.IsZero() {
 		t.Errorf("after enrolling again: got revoked at %v, %v, want never", r.RevokedAt, err)
 	}
 }
@@ -175,7 +181,7 @@ func testChanges(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	first, second := f.enrol(t, 1), f.enrol(t, 2)
 	list, err := f.Changes(ctx, 0)
-	if err != nil || len(list) != 2 || list[0].ID != RouterID(1) || list[0].Secret != first || list[1].Secret != second {
+	if err != nil || len(list) != 2 || list[0].ID != RouterID(1) || list[0].Secrets[0] != first || list[1].Secrets[0] != second {
 		t.Fatalf("after two enrolments: got %+v, %v", list, err)
 	}
 	since := list[1].Revision
@@ -202,7 +208,7 @@ func testChanges(t *testing.T, f *fixture) {
 	}
 	again := f.enrol(t, 1)
 	list, err = f.Changes(ctx, since)
-	if err != nil || len(list) != 1 || list[0].Revoked || list[0].Secret != again {
+	if err != nil || len(list) != 1 || list[0].Revoked || !slices.Equal(list[0].Secrets, []store.Hash{again}) {
 		t.Errorf("after enrolling again: got %+v, %v", list, err)
 	}
 }
@@ -231,6 +237,8 @@ func testList(t *testing.T, f *fixture) {
 		{"newest", store.RouterQuery{Sort: store.ByEnrolled}, "r4", 5, 5},
 		{"seen", store.RouterQuery{Sort: store.BySeen}, "r2", 5, 5},
 		{"prefix", store.RouterQuery{Prefix: string(RouterID(3))[:10]}, "r3", 1, 1},
+		{"among", store.RouterQuery{Among: []usage.RouterID{RouterID(1), RouterID(4), RouterID(9)}}, "r1", 2, 2},
+		{"among none", store.RouterQuery{Among: []usage.RouterID{}}, "", 0, 0},
 		{"no pattern", store.RouterQuery{Prefix: "%"}, "", 0, 0},
 	} {
 		list, total, err := f.Routers(t.Context(), test.query)
@@ -257,7 +265,7 @@ func testSightings(t *testing.T, f *fixture) {
 		store.Sighting{ID: RouterID(1), LastSeen: f.now, Connected: true, Facts: &facts})
 	want := store.Router{ID: RouterID(1), Name: "new", Model: "m", Release: "24.10", Arch: "mipsel_24kc", Timezone: "UTC0",
 		AgentVersion: "2.0.0", EnrolledAt: f.now, LastSeen: f.now, Connected: true}
-	if got, err := f.RouterBySecret(ctx, secret); err != nil || got != want {
+	if got, _, err := f.RouterBySecret(ctx, secret, f.now); err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	if !want.Online(f.now.Add(store.SeenEvery)) || want.Online(f.now.Add(store.OnlineWithin)) {
@@ -279,11 +287,11 @@ func testSightings(t *testing.T, f *fixture) {
 func testKeys(t *testing.T, f *fixture) {
 	ctx := t.Context()
 	_, hash := store.NewSecret(store.KeyPrefix)
-	key := store.Key{ID: "00000001", Name: "backend", CreatedAt: f.now, ExpiresAt: f.now.Add(time.Hour)}
+	key := store.Key{ID: "00000001", Name: "backend", Scope: store.ScopeRead, CreatedAt: f.now, ExpiresAt: f.now.Add(time.Hour)}
 	if err := f.CreateKey(ctx, key, hash); err != nil {
 		t.Fatalf("CreateKey: %v", err)
 	}
-	twin := store.Key{ID: "00000002", Name: "backend", CreatedAt: f.now.Add(time.Minute)}
+	twin := store.Key{ID: "00000002", Name: "backend", Scope: store.ScopeRead, CreatedAt: f.now.Add(time.Minute)}
 	_, twinHash := store.NewSecret(store.KeyPrefix)
 	wantKind(t, "second key of a name", f.CreateKey(ctx, twin, twinHash), usage.Invalid)
 
@@ -291,10 +299,10 @@ func testKeys(t *testing.T, f *fixture) {
 		t.Errorf("KeyUsed: %v", err)
 	}
 	key.LastUsed = f.now.Add(time.Second)
-	if got, err := f.KeyByHash(ctx, hash); err != nil || got != key {
+	if got, err := f.KeyByHash(ctx, hash, f.now); err != nil || !reflect.DeepEqual(got, key) {
 		t.Errorf("KeyByHash: got %+v, %v, want %+v", got, err, key)
 	}
-	_, err := f.KeyByHash(ctx, twinHash)
+	_, err := f.KeyByHash(ctx, twinHash, f.now)
 	wantKind(t, "unknown key", err, usage.NotFound)
 	if !key.InForce(f.now) || key.InForce(f.now.Add(time.Hour)) {
 		t.Errorf("%+v: in force at %v and not an hour later, got otherwise", key, f.now)
@@ -302,7 +310,7 @@ func testKeys(t *testing.T, f *fixture) {
 
 	key.RevokedAt = f.now.Add(time.Minute)
 	for range 2 {
-		if got, err := f.RevokeKey(ctx, "backend", key.RevokedAt); err != nil || got != key {
+		if got, err := f.RevokeKey(ctx, "backend", key.RevokedAt); err != nil || !reflect.DeepEqual(got, key) {
 			t.Errorf("RevokeKey: got %+v, %v, want %+v", got, err, key)
 		}
 	}
@@ -312,7 +320,7 @@ func testKeys(t *testing.T, f *fixture) {
 	if err := f.CreateKey(ctx, twin, twinHash); err != nil {
 		t.Errorf("the name of a revoked key: %v", err)
 	}
-	if list, err := f.Keys(ctx); err != nil || len(list) != 2 || list[0] != twin || list[1] != key {
+	if list, err := f.Keys(ctx); err != nil || len(list) != 2 || !reflect.DeepEqual(list, []store.Key{twin, key}) {
 		t.Errorf("Keys: got %+v, %v, want %+v and %+v", list, err, twin, key)
 	}
 	if got, err := f.RevokeKey(ctx, twin.ID, f.now); err != nil || got.ID != twin.ID {
@@ -328,7 +336,7 @@ func testDurability(t *testing.T, f *fixture) {
 		t.Fatalf("Close: %v", err)
 	}
 	f.Store = f.reopen()
-	if _, err := f.RouterBySecret(t.Context(), secret); err != nil {
+	if _, _, err := f.RouterBySecret(t.Context(), secret, f.now); err != nil {
 		t.Errorf("after opening again: %v", err)
 	}
 	if err := f.Check(t.Context()); err != nil {
