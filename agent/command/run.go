@@ -17,6 +17,7 @@ import (
 	"github.com/netpilot/netpilot/agent/config"
 	"github.com/netpilot/netpilot/agent/history"
 	"github.com/netpilot/netpilot/agent/ledger"
+	"github.com/netpilot/netpilot/agent/live"
 	"github.com/netpilot/netpilot/agent/local"
 	"github.com/netpilot/netpilot/agent/method"
 	"github.com/netpilot/netpilot/agent/sample"
@@ -95,15 +96,28 @@ func (p *program) openHistory(r *router, log *slog.Logger) (*history.Store, erro
 	return store, nil
 }
 
-// sampler is the task that fills the history.
-func (p *program) sampler(r *router, store *history.Store, log *slog.Logger) *sample.Sampler {
+// sampler makes the task that fills the history, and that of the live stream
+// which lives on its looks.
+func (p *program) sampler(r *router, store *history.Store, log *slog.Logger) (*sample.Sampler, *live.Stream) {
+	soon := make(chan struct{}, 1)
+	stream := live.New(&live.Stream{
+		Refresh: r.agent.Router.Refresh, Refreshed: r.agent.Router.Refreshed, Names: r.agent.Names, Now: p.now,
+		Look: func() {
+			select {
+			case soon <- struct{}{}:
+			default: // it is asked for already
+			}
+		},
+	})
 	return sample.New(sample.Options{
 		Router: r.agent.Router, History: store, Ledger: ledger.Options{Refresh: r.agent.Router.Refresh}, Limit: r.agent.Limit,
 		Now: p.now, NotBefore: p.build.at(), Log: log,
 		// This process's own kernel keeps the time, whatever the root.
 		Instant: func() (ledger.Instant, error) { return sample.BootClock("/") },
 		Daemon:  func() time.Duration { return sample.Daemon(r.root) },
-	})
+		Watch:   func(_ *ledger.Ledger, b *ledger.Batch, asOf time.Time) { stream.Observe(b, asOf) },
+		Soon:    soon,
+	}), stream
 }
 
 // caFileFlag overrides option ca_file. Its path is this shell's, not below
@@ -140,6 +154,14 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 	r.agent.Router.Kept = new(source.Kept)
 	table := method.New(r.agent)
 	access := remoteAccess(r.config.RemoteAccess)
+	r.agent.Hello = func() wire.Hello {
+		return wire.Hello{
+			RouterID: string(facts.ID), Name: facts.Hostname, Model: facts.Model, Release: facts.Release,
+			Arch: facts.Arch, Timezone: facts.Timezone, AgentVersion: p.build.Version,
+			Methods: table.Names(access), MaxCalls: wire.MaxCalls, MaxFrame: wire.MaxFrame,
+			Time: p.now(), ClockSane: p.now().After(p.build.at()), StartedAt: started,
+		}
+	}
 
 	tasks := []func(context.Context) error{func(ctx context.Context) error {
 		return local.Serve(ctx, r.path(local.Path), func(ctx context.Context, name string, params json.RawMessage) (json.RawMessage, error) {
@@ -156,7 +178,9 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 			}
 		}()
 		r.agent.History = store
-		tasks = append(tasks, p.sampler(r, store, log).Run)
+		var sampler *sample.Sampler
+		sampler, r.agent.Live = p.sampler(r, store, log)
+		tasks = append(tasks, sampler.Run, r.agent.Live.Run)
 	}
 	id, err := config.LoadIdentity(r.root)
 	switch {
@@ -171,14 +195,7 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 		up := uplink.New(uplink.Options{
 			Client:   p.client(r),
 			Identity: id,
-			Hello: func() wire.Hello {
-				return wire.Hello{
-					RouterID: string(facts.ID), Name: facts.Hostname, Model: facts.Model, Release: facts.Release,
-					Arch: facts.Arch, Timezone: facts.Timezone, AgentVersion: p.build.Version,
-					Methods: table.Names(access), MaxCalls: wire.MaxCalls, MaxFrame: wire.MaxFrame,
-					Time: p.now(), ClockSane: p.now().After(p.build.at()), StartedAt: started,
-				}
-			},
+			Hello:    r.agent.Hello,
 			Handle: func(ctx context.Context, name string, params json.RawMessage) (json.RawMessage, error) {
 				began := time.Now()
 				result, err := table.Call(ctx, access, name, params)

@@ -1,6 +1,7 @@
 // Package local is the agent's door for the router's own command line: a unix
-// socket of mode 0600 on which one call and one reply of pkg/wire, each a
-// line, pass per connection.
+// socket of mode 0600 on which calls and replies of pkg/wire pass, each a
+// line. A client makes one call after the other; what it subscribed to comes
+// as notifications between the replies.
 package local
 
 import (
@@ -103,23 +104,92 @@ func listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// answer serves one connection and closes it.
+// client is one connection. Its reader works on the calls, its writer sends
+// replies and notifications.
+type client struct {
+	replies chan []byte   // from the reader; closed by it at the end
+	notices chan []byte   // from anyone; never closed, what finds it full is dropped
+	done    chan struct{} // closed when the reader has ended
+}
+
+// maxNotices is how many notifications wait for a client that is slow.
+const maxNotices = 4
+
+// Notify implements wire.Peer.
+func (c *client) Notify(method string, params json.RawMessage) {
+	select {
+	case c.notices <- append(wire.AppendNotify(nil, method, params), '\n'):
+	default:
+	}
+}
+
+// Done implements wire.Peer.
+func (c *client) Done() <-chan struct{} { return c.done }
+
+// write sends what the reader and notifiers hand over until the reader ends
+// or the connection fails.
+func (c *client) write(conn net.Conn) {
+	var frame []byte
+	open := true
+	for open {
+		select {
+		case frame, open = <-c.replies:
+		case frame = <-c.notices:
+		}
+		if !open {
+			return
+		}
+		if _, err := conn.Write(frame); err != nil {
+			conn.Close() // ends the reader
+			for range c.replies {
+			}
+			return
+		}
+	}
+}
+
+// answer serves one connection and closes it. A client that says nothing for
+// s.within is gone.
 func (s *server) answer(ctx context.Context, conn net.Conn) error {
+	c := &client{replies: make(chan []byte), notices: make(chan []byte, maxNotices), done: make(chan struct{})}
+	ctx, cancel := context.WithCancel(wire.WithPeer(ctx, c))
+	defer cancel()
 	defer conn.Close()
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	defer close(c.replies)
+	defer close(c.done)
+	writer.Go(func() { c.write(conn) }) // ends when replies is closed
+	lines := bufio.NewReaderSize(conn, 4<<10)
+	for {
+		if more, err := s.turn(ctx, conn, lines, c); err != nil || !more {
+			return err
+		}
+	}
+}
+
+// turn is one call and its reply; false means that the client hung up.
+func (s *server) turn(ctx context.Context, conn net.Conn, lines *bufio.Reader, c *client) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.within)
 	defer cancel()
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return false, err
+	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	line, err := bufio.NewReaderSize(io.LimitReader(conn, maxCall), 4<<10).ReadBytes('\n')
+	line, err := readFrame(lines, maxCall)
+	if err == io.EOF {
+		return false, nil
+	}
 	if err != nil {
-		return fmt.Errorf("read call: %w", err)
+		return false, fmt.Errorf("read call: %w", err)
 	}
 	call, err := wire.Decode(line)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if call.Method == "" || call.ID == 0 {
-		return errors.New("frame is no call")
+		return false, errors.New("frame is no call")
 	}
 	result, err := s.call(ctx, call)
 	var reply []byte
@@ -128,8 +198,32 @@ func (s *server) answer(ctx context.Context, conn net.Conn) error {
 	} else {
 		reply = wire.AppendResult(make([]byte, 0, len(result)+64), call.ID, result)
 	}
-	_, err = conn.Write(append(reply, '\n'))
-	return err
+	select {
+	case c.replies <- append(reply, '\n'):
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// readFrame reads a line of at most limit bytes; io.EOF alone means that none
+// began.
+func readFrame(r *bufio.Reader, limit int) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case len(line) > limit:
+			return nil, fmt.Errorf("a line over %d bytes", limit)
+		case err == nil:
+			return line, nil
+		case err == io.EOF && len(line) > 0:
+			return nil, io.ErrUnexpectedEOF
+		case err != bufio.ErrBufferFull:
+			return nil, err
+		}
+	}
 }
 
 // call calls the handler; its panic is this call's failure alone.
@@ -151,6 +245,25 @@ var ErrNoDaemon = errors.New("the netpilot-agent daemon does not run; try: servi
 func Call(ctx context.Context, path, method string, params json.RawMessage) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
+	c, err := Dial(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	return c.Call(ctx, method, params)
+}
+
+// Conn is a connection to the agent, for a caller of several methods or of
+// one that sends notifications. It is for one goroutine.
+type Conn struct {
+	conn  net.Conn
+	lines *bufio.Reader
+	last  wire.CallID
+}
+
+// Dial connects to the agent at path; the error is ErrNoDaemon where none
+// runs.
+func Dial(ctx context.Context, path string) (*Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
@@ -158,22 +271,62 @@ func Call(ctx context.Context, path, method string, params json.RawMessage) (jso
 	case err != nil:
 		return nil, fmt.Errorf("ask the daemon: %w", err)
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	return &Conn{conn: conn, lines: bufio.NewReader(conn)}, nil
+}
+
+// Close hangs up.
+func (c *Conn) Close() error { return c.conn.Close() }
+
+// Call asks and waits for the reply. Notifications that come first are
+// dropped.
+func (c *Conn) Call(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
+	if err := c.Send(method, params); err != nil {
+		return nil, err
+	}
+	for {
+		m, err := c.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if m.ID != c.last {
+			continue
+		}
+		if m.Error != nil {
+			return nil, m.Error
+		}
+		return m.Result, nil
+	}
+}
+
+// Send asks without waiting for the reply, which is one of Next's.
+func (c *Conn) Send(method string, params json.RawMessage) error {
+	c.last++
+	if err := c.conn.SetWriteDeadline(time.Now().Add(callWithin)); err != nil {
+		return err
+	}
+	if _, err := c.conn.Write(append(wire.AppendCall(nil, c.last, method, params, 0), '\n')); err != nil {
+		return fmt.Errorf("ask the daemon: %w", err)
+	}
+	return nil
+}
+
+// Next is the next reply or notification, or what went wrong.
+func (c *Conn) Next(ctx context.Context) (wire.Message, error) {
+	if err := c.conn.SetReadDeadline(time.Time{}); err != nil {
+		return wire.Message{}, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if _, err := conn.Write(append(wire.AppendCall(nil, 1, method, params, 0), '\n')); err != nil {
-		return nil, fmt.Errorf("ask the daemon: %w", err)
-	}
-	reply, err := io.ReadAll(io.LimitReader(conn, wire.MaxFrame+1<<10))
+	line, err := readFrame(c.lines, wire.MaxFrame+1<<10)
 	if err != nil {
-		return nil, fmt.Errorf("read the daemon's answer: %w", err)
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return wire.Message{}, fmt.Errorf("read the daemon's answer: %w", err)
 	}
-	m, err := wire.Decode(reply)
+	m, err := wire.Decode(line)
 	if err != nil {
-		return nil, fmt.Errorf("read the daemon's answer: %w", err)
+		return m, fmt.Errorf("read the daemon's answer: %w", err)
 	}
-	if m.Error != nil {
-		return nil, m.Error
-	}
-	return m.Result, nil
+	return m, nil
 }

@@ -279,7 +279,7 @@ func TestSlowHandler(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := Call(ctx, d.path, "wait", nil); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := Call(ctx, d.path, "wait", nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want a deadline", err)
 	}
 }
@@ -344,4 +344,62 @@ func TestManyRoundsLeaveNothing(t *testing.T) {
 		}
 	}
 	goleak.VerifyNone(t, before)
+}
+
+// One connection carries several calls and, between their replies,
+// notifications; one that nobody reads costs no more than its queue.
+func TestNotifications(t *testing.T) {
+	peers := make(chan wire.Peer, 8)
+	d := open(t, filepath.Join(scratch(t), "s"), callWithin, func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
+		p := wire.PeerOf(ctx)
+		if method == "subscribe" {
+			p.Notify("early", json.RawMessage(`1`))
+			peers <- p
+		}
+		return echo(ctx, method, params)
+	})
+	c, err := Dial(t.Context(), d.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range 2 {
+		if got, err := c.Call(t.Context(), "subscribe", json.RawMessage(`"yes"`)); err != nil || string(got) != `"yes"` {
+			t.Fatalf("got %s, %v", got, err)
+		}
+	}
+	p := <-peers
+	if again := <-peers; again != p {
+		t.Error("two calls of one connection have two peers")
+	}
+	p.Notify("usage.live", json.RawMessage(`{"n":1}`))
+	for {
+		m, err := c.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Method == "usage.live" && m.ID == 0 && string(m.Params) == `{"n":1}` {
+			break
+		}
+		if m.Method != "early" {
+			t.Errorf("got %+v", m)
+		}
+	}
+	big := json.RawMessage(`"` + strings.Repeat("x", 100_000) + `"`)
+	for range 1000 { // returns at once though nobody reads
+		p.Notify("usage.live", big)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for {
+		if _, err = c.Next(ctx); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want canceled", err)
+	}
+	_ = c.Close()
+	<-p.Done()
+	p.Notify("usage.live", big) // to nobody
 }

@@ -43,12 +43,14 @@ type Table struct {
 func New(a *Agent) *Table {
 	return &Table{entries: map[string]entry{
 		"audit":         {AccessOwner, a.Audit.call},
+		"hello":         {AccessRead, a.callHello},
 		"status":        {AccessRead, a.callStatus},
 		"usage.current": {AccessRead, a.callCurrent},
 		"usage.device":  {AccessRead, a.callDevice},
 		"usage.records": {AccessRead, a.callRecords},
 		"usage.history": {AccessRead, a.callHistory},
 		"usage.summary": {AccessRead, a.callSummary},
+		"usage.live":    {AccessRead, a.callLive},
 		"nlbw":          {AccessRead, a.callNlbw},
 	}}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/netpilot/netpilot/agent/live"
 	"github.com/netpilot/netpilot/agent/source"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
 	"github.com/netpilot/netpilot/pkg/nlbwmon/nlbwmontest"
@@ -37,6 +38,12 @@ func (named) Identity(usage.MAC, time.Time) usage.Identity {
 	return usage.Identity{Hostname: worst, Alias: worst, Vendor: worst, Group: worst, Category: "streaming", NameSource: usage.NameOdhcpd}
 }
 
+// nobodyThere is a door whose other end takes nothing.
+type nobodyThere struct{}
+
+func (nobodyThere) Notify(string, json.RawMessage) {}
+func (nobodyThere) Done() <-chan struct{}          { return nil }
+
 // newAgent is an agent on a router with an nlbwmon that plays a recording.
 // With recording "" there is none.
 func newAgent(t *testing.T, recording string) (*Agent, *nlbwmontest.Daemon) {
@@ -55,6 +62,7 @@ func newAgent(t *testing.T, recording string) (*Agent, *nlbwmontest.Daemon) {
 		Services:  func() (*nlbwmon.Protocols, error) { return nlbwmon.LoadProtocols(recordings + "protocols") },
 		Names:     func() (usage.Names, error) { return nobody{}, nil },
 		Status:    func(context.Context) Status { return Status{Version: "1.2.3", Warnings: []string{}} },
+		Hello:     func() wire.Hello { return wire.Hello{AgentVersion: "1.2.3"} },
 		Limit:     10_000,
 		Now:       time.Now,
 	}
@@ -104,14 +112,18 @@ func call(t *testing.T, a *Agent, access Access, name, params string, v any) {
 func TestScopes(t *testing.T) {
 	a, _ := newAgent(t, "live-lab")
 	a.History = fakeHistory{}
+	a.Live = live.New(&live.Stream{})
 	table := New(a)
-	params := map[string]string{"usage.device": `{"mac":"02:77:00:00:00:11"}`, "nlbw": `{"args":["-c","json"]}`}
+	params := map[string]string{
+		"usage.device": `{"mac":"02:77:00:00:00:11"}`, "nlbw": `{"args":["-c","json"]}`, "usage.live": `{"action":"stop"}`,
+	}
+	ctx := wire.WithPeer(t.Context(), nobodyThere{})
 	for name, needs := range map[string]Access{
 		"audit": AccessOwner, "status": AccessRead, "usage.current": AccessRead, "usage.device": AccessRead, "usage.records": AccessRead, "nlbw": AccessRead,
-		"usage.history": AccessRead, "usage.summary": AccessRead,
+		"usage.history": AccessRead, "usage.summary": AccessRead, "usage.live": AccessRead, "hello": AccessRead,
 	} {
 		for access := AccessNone; access <= AccessOwner; access++ {
-			_, err := table.Call(t.Context(), access, name, json.RawMessage(params[name]))
+			_, err := table.Call(ctx, access, name, json.RawMessage(params[name]))
 			if allowed := access >= needs; allowed != (err == nil) || !allowed && usage.KindOf(err) != usage.Forbidden {
 				t.Errorf("%s with access %d: got %v, want allowed %t", name, access, err, allowed)
 			}
@@ -126,7 +138,7 @@ func TestScopes(t *testing.T) {
 			}
 		}
 	}
-	if names := table.Names(AccessOwner); len(names) != 8 || !slices.IsSorted(names) {
+	if names := table.Names(AccessOwner); len(names) != 10 || !slices.IsSorted(names) {
 		t.Errorf("got methods %q", names)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/netpilot/netpilot/agent/live"
 	"github.com/netpilot/netpilot/agent/source"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
 	"github.com/netpilot/netpilot/pkg/usage"
@@ -20,6 +21,8 @@ type Agent struct {
 	Status    func(context.Context) Status       // the part of the status that is not nlbwmon's
 	Limit     int                                // nlbwmon's database_limit, 0 for none
 	History   History                            // nil where none is kept
+	Live      *live.Stream                       // nil where no daemon samples
+	Hello     func() wire.Hello                  // how the agent introduces itself
 	Audit     Audit                              // what was asked over the link
 	Now       func() time.Time
 }

@@ -32,6 +32,14 @@ type Options struct {
 	Instant   func() (ledger.Instant, error) // the clock that always runs
 	Daemon    func() time.Duration           // when nlbwmon began, since boot; 0 if unknown
 	Log       *slog.Logger
+
+	// Watch is told of each look that succeeded, and when its rows were true;
+	// the ledger and the batch are its to read until it returns. May be nil.
+	Watch func(l *ledger.Ledger, b *ledger.Batch, asOf time.Time)
+
+	// Soon asks for a look before the next is due. It must not be closed; nil
+	// asks for none.
+	Soon <-chan struct{}
 }
 
 // Sampler is owned by one goroutine.
@@ -73,6 +81,7 @@ func (s *Sampler) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-s.opts.Soon:
 		}
 	}
 }
@@ -132,6 +141,9 @@ func (s *Sampler) look(ctx context.Context) error {
 		return err
 	}
 	s.pending.add(batch)
+	if s.opts.Watch != nil {
+		s.opts.Watch(s.ledger, batch, s.opts.Now().Add(look.Since-at.Since))
+	}
 	return nil
 }
 

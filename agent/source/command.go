@@ -63,7 +63,7 @@ func (r *Router) readCommand(ctx context.Context, period nlbwmon.Period, sink us
 	}
 	reading := Reading{Period: period}
 	if period == 0 {
-		reading.AsOf = r.refreshed()
+		reading.AsOf = r.Refreshed()
 	}
 	return reading, nil
 }

@@ -31,9 +31,9 @@ func (r *Router) readSnapshot(sink usage.Sink) (Reading, error) {
 	}, nil
 }
 
-// refreshed is when nlbwmon last rewrote its snapshot, which it does at each
+// Refreshed is when nlbwmon last rewrote its snapshot, which it does at each
 // refresh; a dump bears no time of its own.
-func (r *Router) refreshed() time.Time {
+func (r *Router) Refreshed() time.Time {
 	if at, err := nlbwmon.SnapshotTime(r.SnapshotPath); err == nil && !at.After(r.Now()) {
 		return at
 	}

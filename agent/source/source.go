@@ -145,7 +145,7 @@ func (r *Router) readSocket(ctx context.Context, period nlbwmon.Period, sink usa
 	if period != 0 {
 		reading.Period = period // the header bears the running one whatever was asked
 	} else {
-		reading.AsOf = r.refreshed()
+		reading.AsOf = r.Refreshed()
 	}
 	return reading, nil
 }

@@ -41,7 +41,7 @@ func (l *link) call(ctx context.Context, m wire.Message) error {
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(timeout, longestTimeout))
+	ctx, cancel := context.WithTimeout(wire.WithPeer(ctx, l), min(timeout, longestTimeout))
 	l.mu.Lock()
 	l.calls[m.ID] = cancel
 	l.mu.Unlock()

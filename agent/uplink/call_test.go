@@ -359,3 +359,38 @@ func TestAnswerFreesItsSlot(t *testing.T) {
 		}
 	})
 }
+
+// TestNotifications: what a call's peer is told goes over the link, and a
+// relay that does not read loses the oldest, never an answer.
+func TestNotifications(t *testing.T) {
+	peers := make(chan wire.Peer, 1)
+	handle := func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
+		peers <- wire.PeerOf(ctx)
+		return json.RawMessage(`true`), nil
+	}
+	var peer wire.Peer
+	onLink(t, Options{Handle: handle}, func(ws *websocket.Conn) {
+		if !accept(t, ws) {
+			return
+		}
+		call(ws, 7, "usage.live", 0)
+		peer = <-peers
+		if m := readMessage(t, ws); m.ID != 7 {
+			t.Errorf("got %+v, want the reply", m)
+		}
+		peer.Notify("usage.live", json.RawMessage(`{"n":1}`))
+		if m := readMessage(t, ws); m.Method != "usage.live" || m.ID != 0 || string(m.Params) != `{"n":1}` {
+			t.Errorf("got %+v, want the notification", m)
+		}
+		peer.Notify("usage.live", json.RawMessage(`"`+strings.Repeat("x", wire.MaxFrame)+`"`)) // fits no frame
+		hangUp(ws, websocket.CloseGoingAway, "")
+		<-peer.Done()
+		for i := range 100 {
+			peer.Notify("usage.live", json.RawMessage(fmt.Sprint(i))) // to nobody, and does not wait
+		}
+	})
+	var l *link
+	if l = peer.(*link); len(l.notices) != maxNotices || !strings.Contains(string(<-l.notices), `"params":96}`) {
+		t.Errorf("%d wait, want the newest %d", len(l.notices), maxNotices)
+	}
+}

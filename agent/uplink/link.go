@@ -24,6 +24,10 @@ const (
 	workWithin  = 1 * time.Second // calls whose context has ended
 )
 
+// maxNotices is how many notifications may wait for the writer. One more
+// takes the place of the oldest: an answer is worth more than a live sample.
+const maxNotices = 4
+
 // maxReplies is how many short answers (busy, bad method) may wait for the
 // writer. A relay that asks more without reading is cut off.
 const maxReplies = 16
@@ -38,8 +42,10 @@ type link struct {
 	limit   int           // bytes of the largest frame the relay reads; fixed after hello
 	ping    time.Duration // between pings; fixed after hello
 
-	results chan []byte // from calls to the writer, with the call's slot; not buffered: the slot is held until its answer is taken
-	replies chan []byte // from the reader to the writer; full ends the link
+	results chan []byte     // from calls to the writer, with the call's slot; not buffered: the slot is held until its answer is taken
+	replies chan []byte     // from the reader to the writer; full ends the link
+	notices chan []byte     // from anyone to the writer; full drops the oldest
+	done    <-chan struct{} // closed when the link ends; fixed by run
 	end     context.CancelCauseFunc
 
 	mu    sync.Mutex // guards calls
@@ -107,6 +113,7 @@ func (l *link) accept(w wire.Welcome) {
 func (l *link) run(ctx context.Context) error {
 	ctx, l.end = context.WithCancelCause(ctx)
 	defer l.end(nil)
+	l.done = ctx.Done()
 	reading, writing := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(reading)
@@ -235,6 +242,8 @@ func (l *link) writeAll(ctx context.Context) error {
 			err = l.writeFrame(frame)
 		case frame := <-l.replies:
 			err = l.writeFrame(frame)
+		case frame := <-l.notices:
+			err = l.writeFrame(frame)
 		case <-timer.C:
 			err = l.writePing()
 			timer.Reset(l.nextPing())
@@ -246,6 +255,29 @@ func (l *link) writeAll(ctx context.Context) error {
 		}
 	}
 }
+
+// Notify implements wire.Peer. What no frame of the relay can hold is dropped
+// too.
+func (l *link) Notify(method string, params json.RawMessage) {
+	frame := wire.AppendNotify(nil, method, params)
+	if len(frame) > l.limit {
+		return
+	}
+	for {
+		select {
+		case l.notices <- frame:
+			return
+		default:
+		}
+		select {
+		case <-l.notices:
+		default:
+		}
+	}
+}
+
+// Done implements wire.Peer.
+func (l *link) Done() <-chan struct{} { return l.done }
 
 // nextPing is jittered anew each time, so that routers do not fall into step.
 func (l *link) nextPing() time.Duration { return spread(l.ping, 0.1, l.up.opts.Rand()) }

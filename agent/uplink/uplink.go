@@ -21,7 +21,7 @@ import (
 )
 
 // Handler answers one call. The context ends when the caller no longer waits;
-// what is returned after that is dropped. A *usage.Error goes to the caller as
+// what is returned after that is dropped. The link is its wire.PeerOf. A *usage.Error goes to the caller as
 // it is, any other error as internal and into the log.
 type Handler func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error)
 
@@ -157,6 +157,7 @@ func (u *Uplink) once(ctx context.Context) (up time.Time, err error) {
 		raw:     raw,
 		results: make(chan []byte),
 		replies: make(chan []byte, maxReplies),
+		notices: make(chan []byte, maxNotices),
 		calls:   make(map[wire.CallID]context.CancelFunc),
 	}
 	if err := l.hello(ctx); err != nil {
