@@ -52,6 +52,7 @@ type API struct {
 	store Store
 	log   *slog.Logger
 	keys  *keyring
+	known *known
 	mux   *http.ServeMux
 	huma  huma.API
 	docs  document
@@ -59,11 +60,12 @@ type API struct {
 
 // New makes the API.
 func New(s Store, h Hub, log *slog.Logger) *API {
-	a := &API{Now: time.Now, hub: h, store: s, log: log, keys: newKeyring(s, log), mux: http.NewServeMux()}
+	a := &API{Now: time.Now, hub: h, store: s, log: log, keys: newKeyring(s, log), known: newKnown(), mux: http.NewServeMux()}
 	a.huma = huma.NewAPI(humaConfig(), mounter{a})
 	a.mountOpen()
 	a.mountRouters()
 	a.mountUsage()
+	a.mountChanges()
 	a.finishRoutes()
 	return a
 }
@@ -162,7 +164,7 @@ func (a *API) keyed(next handler) handler {
 			return nil, err
 		}
 		x.key = key
-		if err := mayDo(&key, store.Scope(x.route.needs)); err != nil {
+		if err := mayDo(&key, x.route.needs); err != nil {
 			return nil, err
 		}
 		return next(x)

@@ -101,7 +101,7 @@ func newRig(t *testing.T) *rig {
 func (r *rig) newKey(name string, expires time.Time) string {
 	r.t.Helper()
 	key, hash := store.NewSecret(store.KeyPrefix)
-	k := store.Key{ID: store.NewKeyID(), Name: name, Scope: store.ScopeRead, CreatedAt: start, ExpiresAt: expires}
+	k := store.Key{ID: store.NewKeyID(), Name: name, Scope: store.ScopeAdmin, CreatedAt: start, ExpiresAt: expires}
 	if err := r.db.CreateKey(r.t.Context(), k, hash); err != nil {
 		r.t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestEnvelope(t *testing.T) {
 	}
 	got := read(r.do("GET", "/api/device-usage/current?routerId="+id(connected), "", nil))
 	want := `{"success":true,"data":{"b" : 1.0, "a":"<é>"},"error":null,"metadata":{"sessionId":null,"routerId":"` + id(connected) +
-		`","timestamp":"2026-11-23T14:55:26.997228Z","executionTime":0.000140}}`
+		`","timestamp":"2026-11-23T14:55:26.997228Z","executionTime":0.000140,"source":"router"}}`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -307,6 +307,7 @@ func TestParams(t *testing.T) {
 		"device/02:77:00:00:00:AA?sort=total": `usage.device {"mac":"02:77:00:00:00:aa"}`,
 		"status?limit=1":                      "status ",
 	} {
+		r.now = r.now.Add(cacheFor) // each is asked anew
 		want(t, target, r.do("GET", "/api/device-usage/"+target+"&routerId="+id(connected), "", nil), 200, "")
 		if got != sent {
 			t.Errorf("%s: got %s, want %s", target, got, sent)

@@ -12,18 +12,12 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/netpilot/netpilot/relay/store"
 )
 
-// scope is what a key must allow to use a route.
-type scope string
-
-// The scopes; each allows what those before it do.
-const (
-	scopeOpen  scope = ""      // no key needed
-	scopeRead  scope = "read"  // read what routers counted
-	scopeWrite scope = "write" // change a router's state
-	scopeAdmin scope = "admin" // see all sessions
-)
+// scopeOpen is of routes that need no key.
+const scopeOpen store.Scope = ""
 
 // wanted says which ids a request must name.
 type wanted uint8
@@ -39,7 +33,7 @@ const (
 // the handler and its description in the OpenAPI document.
 type route struct {
 	method, path string
-	needs        scope
+	needs        store.Scope
 	ids          wanted
 	dropIn       bool // codes and timestamps as the old commands server's
 	lasting      bool // may take longer than answerWithin, as a stream does

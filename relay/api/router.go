@@ -75,9 +75,9 @@ type routersItem struct {
 }
 
 func (a *API) mountRouters() {
-	mount[routersIn, routersItem](a, route{method: http.MethodGet, path: "/api/routers", needs: scopeRead, tag: "fleet", id: "routers",
+	mount[routersIn, routersItem](a, route{method: http.MethodGet, path: "/api/routers", needs: store.ScopeRead, tag: "fleet", id: "routers",
 		summary: "The enrolled routers: online, last seen, version"}, a.routers)
-	mount[routerIn, routerItem](a, route{method: http.MethodGet, path: "/api/routers/{id}", needs: scopeRead, tag: "fleet", id: "router",
+	mount[routerIn, routerItem](a, route{method: http.MethodGet, path: "/api/routers/{id}", needs: store.ScopeRead, tag: "fleet", id: "router",
 		summary: "One router"}, a.router)
 }
 

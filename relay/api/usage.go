@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/relay/store"
 )
 
 // CurrentQuery are the parameters of the devices of a period.
@@ -29,7 +30,7 @@ type deviceIn struct {
 
 func (a *API) mountUsage() {
 	rt := func(path, id, summary, about string) route {
-		return route{method: http.MethodGet, path: "/api/device-usage/" + path, needs: scopeRead, ids: routerID, tag: "usage",
+		return route{method: http.MethodGet, path: "/api/device-usage/" + path, needs: store.ScopeRead, ids: routerID, tag: "usage",
 			id: id, summary: summary, about: about}
 	}
 	mount[CurrentQuery, currentItem](a, rt("current", "usageCurrent", "The devices of an accounting period, largest first",
@@ -45,7 +46,7 @@ func (a *API) usageCurrent(x *exchange, in *CurrentQuery) (json.RawMessage, erro
 	if err != nil {
 		return nil, err
 	}
-	return a.ask(x, "usage.current", p)
+	return a.askKnown(x, "usage.current", p)
 }
 
 func (in *CurrentQuery) params() (params, error) {
@@ -67,7 +68,7 @@ func (a *API) usageRecords(x *exchange, in *recordsIn) (json.RawMessage, error) 
 
 // usageStatus answers GET /api/device-usage/status.
 func (a *API) usageStatus(x *exchange, _ *IDs) (json.RawMessage, error) {
-	return a.ask(x, "status", params{})
+	return a.askKnown(x, "status", params{})
 }
 
 // usageDevice answers GET /api/device-usage/device/{mac}.
@@ -83,20 +84,38 @@ func (a *API) usageDevice(x *exchange, in *deviceIn) (json.RawMessage, error) {
 	return a.ask(x, "usage.device", p)
 }
 
+// The words for who answered.
+const (
+	fromRouter = "router"
+	fromStore  = "store"
+)
+
 // ask calls the exchange's router and gives its failures their codes.
 func (a *API) ask(x *exchange, method string, p params) (json.RawMessage, error) {
-	data, err := a.hub.Call(x.Context(), x.router, method, p.encode())
-	switch {
-	case err == nil:
-		return data, nil
-	case isKind(err, usage.Offline): // only now does it matter whether the router exists
-		return nil, a.whyOffline(x, err)
-	case isKind(err, usage.NotFound) && p.MAC != "":
-		return nil, &failure{status: http.StatusNotFound, code: "DEVICE_NOT_FOUND", message: err.Error(), err: err}
-	case isKind(err, usage.Unauthenticated): // a router has no say about our caller's key
-		return nil, fmt.Errorf("router %s answered %s with: %s", x.router.Short(), method, err)
+	return a.send(x, method, p.encode(), p.MAC != "")
+}
+
+// send is ask with params as they are; device says that they name one.
+func (a *API) send(x *exchange, method string, params json.RawMessage, device bool) (json.RawMessage, error) {
+	data, err := a.hub.Call(x.Context(), x.router, method, params)
+	if err != nil {
+		return nil, a.explain(x, err, device)
 	}
-	return nil, err
+	x.facts.source = fromRouter
+	return data, nil
+}
+
+// explain gives a call's failure its code.
+func (a *API) explain(x *exchange, err error, device bool) error {
+	switch {
+	case isKind(err, usage.Offline): // only now does it matter whether the router exists
+		return a.whyOffline(x, err)
+	case isKind(err, usage.NotFound) && device:
+		return &failure{status: http.StatusNotFound, code: "DEVICE_NOT_FOUND", message: err.Error(), err: err}
+	case isKind(err, usage.Unauthenticated): // a router has no say about our caller's key
+		return fmt.Errorf("router %s answered with: %s", x.router.Short(), err)
+	}
+	return err
 }
 
 // whyOffline tells a router without a link from one that is not enrolled.
@@ -108,7 +127,8 @@ func (a *API) whyOffline(x *exchange, offline error) error {
 	case err != nil:
 		return err
 	case !router.RevokedAt.IsZero():
-		return usage.Errorf(usage.Offline, "router %s was revoked; enrol it again with netpilot-agent enroll", x.router.Short())
+		return &failure{status: http.StatusServiceUnavailable, code: "ROUTER_OFFLINE",
+			message: fmt.Sprintf("router %s was revoked; enrol it again with netpilot-agent enroll", x.router.Short())}
 	}
 	return offline
 }
