@@ -17,10 +17,11 @@ AGENT_TAGS   := nethttpomithttp2,urfave_cli_no_docs,urfave_cli_no_suggest,netgo,
 AGENT_GC_ALL := all=-l
 AGENT_GC_OWN := github.com/netpilot/netpilot/...=
 BUILD_FLAGS  := -trimpath -buildvcs=false
-AGENT_FLAGS  := $(BUILD_FLAGS) -tags=$(AGENT_TAGS) -gcflags=$(AGENT_GC_ALL) -gcflags=$(AGENT_GC_OWN) -ldflags="$(AGENT_LDFLAGS)"
-CROSS        := $(GO) run ./scripts/cross --tags '$(AGENT_TAGS)' --gcflags '$(AGENT_GC_ALL)' --gcflags '$(AGENT_GC_OWN)' --ldflags '$(AGENT_LDFLAGS)'
+OVERLAY      := $(BIN)/overlay/overlay.json
+AGENT_FLAGS  := $(BUILD_FLAGS) -overlay=$(OVERLAY) -tags=$(AGENT_TAGS) -gcflags=$(AGENT_GC_ALL) -gcflags=$(AGENT_GC_OWN) -ldflags="$(AGENT_LDFLAGS)"
+CROSS        := $(GO) run ./scripts/cross --overlay '$(OVERLAY)' --tags '$(AGENT_TAGS)' --gcflags '$(AGENT_GC_ALL)' --gcflags '$(AGENT_GC_OWN)' --ldflags '$(AGENT_LDFLAGS)'
 
-.PHONY: help build test check demo cross size size-check bench fuzz agent relay clean
+.PHONY: help build test check demo cross size size-check bench fuzz agent overlay relay clean
 .DEFAULT_GOAL := help
 
 help: ## say what each target does
@@ -28,8 +29,12 @@ help: ## say what each target does
 
 build: agent relay ## both binaries into bin/
 
-agent:
+agent: overlay
 	$(GO) build $(AGENT_FLAGS) -o $(BIN)/netpilot-agent ./agent
+
+# The file holds paths of this Go installation.
+overlay:
+	@$(GO) run ./scripts/overlay $(dir $(OVERLAY))
 
 relay:
 	$(GO) build $(BUILD_FLAGS) -ldflags="$(LDFLAGS)" -o $(BIN)/netpilot-relay ./relay
@@ -47,13 +52,13 @@ check: ## formatting, vet, staticcheck, module files, dependency list, sizes, kn
 demo: build ## a relay, an agent and a recorded nlbwmon on loopback; ARGS=--once ends by itself
 	@$(GO) run ./scripts/demo --bin $(BIN) $(ARGS)
 
-cross: ## the agent for every router Go can serve, into dist/
+cross: overlay ## the agent for every router Go can serve, into dist/
 	@$(CROSS) --out dist
 
-size: ## write docs/size.md and docs/agent-deps.txt
+size: overlay ## write docs/size.md and docs/agent-deps.txt
 	@$(CROSS) --out dist --report docs/size.md --deps docs/agent-deps.txt
 
-size-check:
+size-check: overlay
 	@$(CROSS) --out '$(TMP)' --only mipsle --report docs/size.md --deps docs/agent-deps.txt --check
 
 bench: ## the benchmarks

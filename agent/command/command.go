@@ -8,6 +8,7 @@ package command
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -109,27 +110,47 @@ func (p *program) app() *cli.App {
 	app.Commands = []*cli.Command{
 		p.dump(), p.history(), p.summary(), p.report(), p.nlbw(), p.status(), p.run(), p.enroll(), p.version(), p.completion(),
 	}
-	app.OnUsageError = onUsageError
+	app.HideHelp = true // see help
+	app.OnUsageError = p.onUsageError
 	app.Action = func(c *cli.Context) error {
 		if name := c.Args().First(); name != "" {
 			return misuse{fmt.Errorf("no command %q; see: netpilot-agent --help", usage.Clean(name, 64))}
 		}
-		return cli.ShowAppHelp(c)
+		return p.help(c)
 	}
-	for _, c := range app.Commands {
-		c.OnUsageError = onUsageError
-		c.HideHelpCommand = true
-		if !c.SkipFlagParsing && c.ArgsUsage == "" {
-			c.Action = withoutArgs(c.Action)
-		}
-	}
+	p.complete(app.Commands)
 	return app
 }
 
-func onUsageError(c *cli.Context, err error, _ bool) error {
+// complete gives every verb what all have in common.
+func (p *program) complete(commands []*cli.Command) {
+	for _, c := range commands {
+		c.OnUsageError = p.onUsageError
+		c.HideHelp, c.HideHelpCommand = true, true
+		switch {
+		case c.Action == nil: // it only has verbs of its own
+			c.Action = func(c *cli.Context) error {
+				if name := c.Args().First(); name != "" {
+					return misuse{fmt.Errorf("no command %q; see: %s --help", usage.Clean(name, 64), c.Command.HelpName)}
+				}
+				return p.help(c)
+			}
+		case !c.SkipFlagParsing && c.ArgsUsage == "":
+			c.Action = withoutArgs(c.Action)
+		}
+		p.complete(c.Subcommands)
+	}
+}
+
+// onUsageError is called where flags do not parse; --help is one that none
+// defines.
+func (p *program) onUsageError(c *cli.Context, err error, _ bool) error {
+	if errors.Is(err, flag.ErrHelp) {
+		return p.help(c)
+	}
 	where := "netpilot-agent"
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != where {
-		where += " " + c.Command.Name
+		where = c.Command.HelpName
 	}
 	return misuse{fmt.Errorf("%w; see: %s --help", err, where)}
 }

@@ -22,7 +22,7 @@ func (p *program) nlbw() *cli.Command {
 		Action: func(c *cli.Context) error {
 			args := c.Args().Slice()
 			if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
-				return cli.ShowSubcommandHelp(c)
+				return p.help(c)
 			}
 			r, err := p.router(c)
 			if err != nil {

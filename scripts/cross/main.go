@@ -51,9 +51,9 @@ func main() {
 }
 
 type options struct {
-	out, only, tags, ldflags, report, deps string
-	gcflags                                []string
-	check                                  bool
+	out, only, overlay, tags, ldflags, report, deps string
+	gcflags                                         []string
+	check                                           bool
 }
 
 func run(args []string) error {
@@ -61,6 +61,7 @@ func run(args []string) error {
 	f := flag.NewFlagSet("cross", flag.ContinueOnError)
 	f.StringVar(&o.out, "out", "dist", "folder for the binaries")
 	f.StringVar(&o.only, "only", "", "build these targets only, separated by commas")
+	f.StringVar(&o.overlay, "overlay", "", "file that says which source files stand in for others")
 	f.StringVar(&o.tags, "tags", "", "build tags")
 	f.StringVar(&o.ldflags, "ldflags", "", "linker flags")
 	f.Func("gcflags", "compiler flags, may be repeated", func(s string) error { o.gcflags = append(o.gcflags, s); return nil })
@@ -108,7 +109,7 @@ type row struct {
 
 func (o *options) build(t target) (row, error) {
 	path := filepath.Join(o.out, "netpilot-agent-"+t.name)
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags=" + o.tags, "-ldflags=" + o.ldflags, "-o", path}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-overlay=" + o.overlay, "-tags=" + o.tags, "-ldflags=" + o.ldflags, "-o", path}
 	for _, g := range o.gcflags {
 		args = append(args, "-gcflags="+g)
 	}
@@ -206,7 +207,7 @@ func (o *options) compare(rows []row) error {
 
 // imports writes or checks every package the agent is made of.
 func (o *options) imports() error {
-	cmd := exec.Command("go", "list", "-deps", "-tags="+o.tags, "./agent")
+	cmd := exec.Command("go", "list", "-deps", "-overlay="+o.overlay, "-tags="+o.tags, "./agent")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=mipsle", "GOMIPS=softfloat")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
