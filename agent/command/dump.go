@@ -20,6 +20,7 @@ func (p *program) dump() *cli.Command {
 			"netpilot-agent dump --mac 02:77:00:00:00:11 --by record", "one device, row by row",
 			"netpilot-agent dump --period 2026-10-01 --format csv", "an earlier period, for a spreadsheet",
 			"netpilot-agent dump --source 20261101.db.gz", "a database file of any router",
+			"netpilot-agent dump --source /tmp/nlbw.db", "an SQLite file with columns mac, bytes_rx, bytes_tx",
 		),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "`F`: table, json or csv (default: table on a terminal, else json)"},
@@ -29,7 +30,7 @@ func (p *program) dump() *cli.Command {
 			&cli.IntFlag{Name: "limit", Usage: "at most `N` rows; 0: all"},
 			&cli.IntFlag{Name: "offset", Usage: "skip the first `N` rows"},
 			&cli.StringFlag{Name: "period", Usage: "an earlier period by its first day, `YYYY-MM-DD` (see: netpilot-agent nlbw -c list)"},
-			&cli.StringFlag{Name: "source", Value: "auto", Usage: "`S`: auto, snapshot, socket, nlbw, or the path of a database file"},
+			&cli.StringFlag{Name: "source", Value: "auto", Usage: "`S`: auto, snapshot, socket, nlbw, sqlite, or the path of a database file, nlbwmon's or SQLite"},
 		},
 		Action: p.runDump,
 	}

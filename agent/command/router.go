@@ -67,6 +67,7 @@ func (p *program) router(c *cli.Context) (*router, error) {
 			SocketPath:   r.path(r.config.NlbwmonSocket),
 			LockPath:     r.path(filepath.Join(filepath.Dir(r.config.NlbwmonSocket), "netpilot-nlbwmon.lock")),
 			NlbwPath:     r.path("/usr/sbin/nlbw"),
+			SQLitePath:   r.path("/tmp/nlbw.db"),
 			DatabaseDir:  r.path(nlbwmonConfig.DatabaseDirectory),
 			Refresh:      nlbwmonConfig.RefreshInterval,
 			Order:        order,

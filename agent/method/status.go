@@ -70,7 +70,7 @@ func (a *Agent) FullStatus(ctx context.Context) Status {
 	s := a.Status(ctx)
 	s.Timestamp = a.Now()
 	n := NlbwmonStatus{Limit: a.Limit, RefreshSeconds: a.Router.Refresh.Seconds(), Tried: []SourceFailure{}}
-	reading, err := a.Router.Read(ctx, source.Request{}, discard{})
+	reading, err := a.Router.Read(ctx, source.Request{Source: source.Nlbwmon}, discard{})
 	for _, t := range reading.Tried {
 		n.Tried = append(n.Tried, SourceFailure{t.Source, t.Err.Error()})
 	}

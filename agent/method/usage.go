@@ -3,6 +3,7 @@ package method
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
 	"time"
 
 	"github.com/netpilot/netpilot/agent/live"
@@ -77,6 +78,9 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 	names, err := a.Names()
 	if err != nil {
 		names = nil
+	}
+	if len(reading.Hostnames) > 0 {
+		names = sourceNames{names, reading.Hostnames}
 	}
 	if services, err := a.Services(); err == nil {
 		answer.Known = services
@@ -181,6 +185,29 @@ func (a *Agent) callDevice(ctx context.Context, _ Access, params json.RawMessage
 		return nil, err
 	}
 	return fits(answer.AppendDeviceJSON(make([]byte, 0, answerSize), wire.MaxResult))
+}
+
+// sourceNames adds the names a source itself has to those the router knows, which
+// win.
+type sourceNames struct {
+	usage.Names
+	hostnames map[usage.MAC]string
+}
+
+func (n sourceNames) Hostname(mac usage.MAC) string {
+	if n.Names != nil {
+		if name := n.Names.Hostname(mac); name != "" {
+			return name
+		}
+	}
+	return n.hostnames[mac]
+}
+
+func (n sourceNames) IPs(mac usage.MAC) []netip.Addr {
+	if n.Names != nil {
+		return n.Names.IPs(mac)
+	}
+	return nil
 }
 
 // onlyMAC passes on one device's records.

@@ -111,7 +111,7 @@ func (s *Sampler) Once(ctx context.Context) error {
 
 func (s *Sampler) look(ctx context.Context) error {
 	daemon := s.opts.Daemon()
-	reading, err := s.opts.Router.Read(ctx, source.Request{}, s.ledger)
+	reading, err := s.opts.Router.Read(ctx, source.Request{Source: source.Nlbwmon}, s.ledger)
 	if err != nil {
 		return err
 	}

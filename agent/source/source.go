@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -21,10 +22,12 @@ import (
 // The names of the sources, in the order Auto tries them.
 const (
 	Auto     = "auto"
+	Nlbwmon  = "nlbwmon" // as Auto, but nothing besides nlbwmon's own table
 	Snapshot = "snapshot"
 	Socket   = "socket"
 	Nlbw     = "nlbw"
-	File     = "file" // of a period, in nlbwmon's database directory
+	File     = "file"   // of a period, in nlbwmon's database directory
+	SQLite   = "sqlite" // a file another program keeps, such as /tmp/nlbw.db
 )
 
 // Router is one router's nlbwmon. Its fields are set once.
@@ -34,6 +37,7 @@ type Router struct {
 	LockPath     string        // of the one reader a router may have
 	NlbwPath     string        // the stock client
 	NlbwWithin   time.Duration // of one run of it; 0 is 10 s
+	SQLitePath   string        // of the SQLite file that may be there, /tmp/nlbw.db; "" for none
 	DatabaseDir  string
 	Refresh      time.Duration     // nlbwmon's refresh interval
 	Order        nlbwmon.AddrOrder // how IPv4 is stored; OrderGuess for a router that is not this machine
@@ -65,11 +69,15 @@ type Reading struct {
 	Guessed  bool      // the order was told by the look of the addresses
 	Tried    []Attempt // better sources that failed
 	Damage   error     // the source broke off; the rows before that are good
+
+	Table     string               // of the SQLite file that was read
+	Hostnames map[usage.MAC]string // as the source itself knows them; nlbwmon knows none
 }
 
 // Read fills sink from the best source that serves the request. With Auto
 // that is, for the running period, the live snapshot if it is whole and
-// younger than two refreshes, then the socket, then the nlbw command; for a
+// younger than two refreshes, then the socket, then the nlbw command, then
+// the SQLite file if there is one; for a
 // closed period its file, which costs nlbwmon nothing, then the socket, then
 // the command. An error is of kind Unavailable, NotFound or Invalid, and says
 // what each source answered. A named file that breaks off is no error: the
@@ -85,14 +93,16 @@ func (r *Router) read(ctx context.Context, req Request, sink usage.Sink) (Readin
 	var order []string
 	switch req.Source {
 	case Auto, "":
-		order = []string{Snapshot, Socket, Nlbw}
+		order = []string{Snapshot, Socket, Nlbw, SQLite}
 		if req.Period != 0 {
 			order = []string{File, Socket, Nlbw}
 		}
-	case Snapshot, Socket, Nlbw, File:
+	case Nlbwmon:
+		order = []string{Snapshot, Socket, Nlbw}
+	case Snapshot, Socket, Nlbw, File, SQLite:
 		order = []string{req.Source}
 	default:
-		return r.readFile(req, sink)
+		return r.readFile(ctx, req, sink)
 	}
 	var tried []Attempt
 	for _, name := range order {
@@ -103,6 +113,9 @@ func (r *Router) read(ctx context.Context, req Request, sink usage.Sink) (Readin
 		}
 		if ctx.Err() != nil {
 			return Reading{}, fmt.Errorf("read nlbwmon: %w", context.Cause(ctx))
+		}
+		if name == SQLite && req.Source != SQLite && errors.Is(err, fs.ErrNotExist) {
+			continue // hardly any router has one
 		}
 		tried = append(tried, Attempt{name, err})
 	}
@@ -120,6 +133,8 @@ func (r *Router) readOne(ctx context.Context, name string, period nlbwmon.Period
 		return r.readSocket(ctx, period, sink)
 	case Nlbw:
 		return r.readCommand(ctx, period, sink)
+	case SQLite:
+		return r.readSQLite(ctx, period, sink)
 	}
 	if period == 0 {
 		return Reading{}, usage.Errorf(usage.Invalid, "a period file needs its period as YYYY-MM-DD")
@@ -150,15 +165,30 @@ func (r *Router) readSocket(ctx context.Context, period nlbwmon.Period, sink usa
 	return reading, nil
 }
 
-// readFile reads the database file that a person named, of any router.
-func (r *Router) readFile(req Request, sink usage.Sink) (Reading, error) {
+// readSQLite reads the SQLite file some programs keep where nlbwmon has none.
+func (r *Router) readSQLite(ctx context.Context, period nlbwmon.Period, sink usage.Sink) (Reading, error) {
+	if period != 0 {
+		return Reading{}, usage.Errorf(usage.Invalid, "an SQLite file has no periods; leave the period out")
+	}
+	if _, err := os.Stat(r.SQLitePath); err != nil {
+		return Reading{}, err // names the path
+	}
+	return readSQLite(ctx, r.SQLitePath, sink)
+}
+
+// readFile reads the database file that a person named, of any router and
+// either kind.
+func (r *Router) readFile(ctx context.Context, req Request, sink usage.Sink) (Reading, error) {
 	if req.Period != 0 {
 		return Reading{}, usage.Errorf(usage.Invalid, "a named file is a period of its own; leave the period out")
+	}
+	if isSQLite(req.Source) {
+		return readSQLite(ctx, req.Source, sink)
 	}
 	f, err := nlbwmon.OpenFile(req.Source, nlbwmon.OrderGuess)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(req.Source, "./"):
-		return Reading{}, usage.Errorf(usage.Invalid, "no source %q; choose auto, snapshot, socket, nlbw, or give the path of a database file", req.Source)
+		return Reading{}, usage.Errorf(usage.Invalid, "no source %q; choose auto, snapshot, socket, nlbw, sqlite, or give the path of a database file", req.Source)
 	case errors.Is(err, fs.ErrNotExist):
 		return Reading{}, usage.Errorf(usage.NotFound, "%w", err)
 	case err != nil:
