@@ -21,7 +21,7 @@ OVERLAY      := $(BIN)/overlay/overlay.json
 AGENT_FLAGS  := $(BUILD_FLAGS) -overlay=$(OVERLAY) -tags=$(AGENT_TAGS) -gcflags=$(AGENT_GC_ALL) -gcflags=$(AGENT_GC_OWN) -ldflags="$(AGENT_LDFLAGS)"
 CROSS        := $(GO) run ./scripts/cross --overlay '$(OVERLAY)' --tags '$(AGENT_TAGS)' --gcflags '$(AGENT_GC_ALL)' --gcflags '$(AGENT_GC_OWN)' --ldflags '$(AGENT_LDFLAGS)'
 
-.PHONY: help build test check demo cross size size-check bench fuzz agent overlay relay clean
+.PHONY: help build test soak check demo cross size size-check bench fuzz agent overlay relay clean
 .DEFAULT_GOAL := help
 
 help: ## say what each target does
@@ -45,6 +45,10 @@ test: ## every test; with the race detector where there is a C compiler
 	else \
 		echo "race detector: off, it needs a C compiler on amd64 or arm64"; $(GO) test $(TESTFLAGS) ./...; \
 	fi
+
+# A failure prints the shortest history found and the seed that finds it again.
+soak: ## a million random histories of a simulated nlbwmon, some minutes; HISTORIES=n for another number
+	$(GO) test ./agent/ledger -count=1 -v -run '^TestHistories$$' -ledger.histories $(or $(HISTORIES),1000000) -timeout 2h
 
 check: ## formatting, vet, staticcheck, module files, dependency list, sizes, known vulnerabilities
 	scripts/check.sh

@@ -23,10 +23,10 @@
 //	  the file is gone, damaged,     what is proved; gap Tail                      the old period's rest
 //	    older, or beside another
 //	  several periods meanwhile      each file not there before, from zero         nothing
-//	  the file may be a copy of      not booked; gap Ambiguous                     that file
-//	    another table
-//	  by a snapshot's time, and no   the old file decides: if the table cannot     at most the look
-//	    row was set back             have grown from it, it was emptied; else
+//	  a file not newer than the one  a copy of that one's table: its period never  nothing
+//	    before it                    began; gap Ambiguous if both are of an instant
+//	  the socket does not answer,    the old file decides: if the table cannot     at most the look
+//	    and no row was set back      have grown from it, it was emptied; else
 //	                                 differences and gap Ambiguous
 //	  not to be read now             ErrAgain, then gap Unread                     what the file had
 //	nlbwmon restarted, always a gap: differences, a row set back is not booked     what it had not saved; what
@@ -43,6 +43,8 @@
 //	  and none is missing
 //	emptied, the period unchanged    from zero; gap Hidden                         the rest before
 //	the clock was set back           no file proves anything until the next look   a closed period's rest
+//	only the clock named the period  no file proves anything until the socket      a closed period's rest
+//	  (first look, or set back)      has named it
 //	the clock is behind the period   the period stays: in a life it only grows     nothing
 //	the state was lost, same boot    the table is the base; gap StateLost          the span
 //	more than the link can carry     kept apart as quarantined, never dropped      nothing
@@ -50,6 +52,10 @@
 //
 // If the daemon's life is not known, restarts are assumed where they could
 // explain the rows and count less; one that sets nothing back is not seen.
+//
+// AskSocket says when the socket is worth its price. With it, of clean changes
+// of period in the simulated histories 0.1 % are declared a gap; without 30 %
+// are, and 88 % where the socket never answers.
 //
 // What the ledger cannot see at all: a row that was overwritten and came back
 // with the very bytes it had; a period change hidden by a clock set back so

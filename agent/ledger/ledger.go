@@ -88,7 +88,7 @@ type mark struct {
 	began   time.Duration    // when this daemon and period were first seen
 	settled bool             // 0.db is known to hold this period's table
 	below   bool             // when daemon and period were first seen, the period's file held nothing above the table
-	doubted bool             // the clock was set back: the period's name may not be nlbwmon's
+	doubted bool             // the period's name may not be nlbwmon's: only the clock told it, and may have been set back
 	later   []nlbwmon.Period // files named after a later period that were there when this one was first seen
 	listed  bool             // later is known
 }
@@ -220,6 +220,8 @@ func (l *Ledger) fresh(fetch Fetcher) (mark, error) {
 	m := mark{
 		Instant: l.at.Instant, period: l.at.Period, limit: l.at.Limit, daemon: l.at.Daemon,
 		source: l.at.Source, began: l.at.Since, settled: l.at.Source == Snapshot,
+		// Nobody watched the clock before a first look or one in another boot.
+		doubted: l.at.Source == Snapshot && (l.back || !l.known || l.last.Boot != l.at.Boot),
 	}
 	names, err := fetch.Periods()
 	if err != nil {
@@ -240,6 +242,16 @@ func (l *Ledger) fresh(fetch Fetcher) (mark, error) {
 	return m, nil
 }
 
+// AskSocket tells whether the look that is about to be made should be through
+// the socket, if it answers: only nlbwmon's own header says which period its
+// table is of, which a snapshot's time leaves open at first and around a
+// change. Of look are needed Boot, ClockBack, and as Period the one in which
+// the clock is.
+func (l *Ledger) AskSocket(look Look) bool {
+	return !l.known || l.last.doubted || l.back || look.ClockBack ||
+		look.Boot != l.last.Boot || look.Period != l.last.period
+}
+
 // aboveFile tells whether no row of p's file is above the table.
 func (l *Ledger) aboveFile(p nlbwmon.Period, fetch Fetcher) bool {
 	t := l.scratch()
@@ -258,10 +270,10 @@ func (l *Ledger) carry() mark {
 	switch {
 	case m.period == 0:
 		m.period = l.at.Period
-	case l.at.Source == Snapshot && l.at.Period != 0 && l.at.Period < m.period:
+	case l.at.Source == Snapshot && (l.back || l.at.Period != 0 && l.at.Period < m.period):
 		m.doubted = true
-	case l.at.Source == Socket && l.at.Period == m.period:
-		m.doubted = false
+	case l.at.Source == Socket && (l.at.Period == m.period || m.doubted && l.at.Period > m.period):
+		m.period, m.doubted = l.at.Period, false
 	}
 	m.below = m.below && !l.mayEvict(l.cur)
 	// nlbwmon rewrites 0.db at each refresh but the one that changes the period.

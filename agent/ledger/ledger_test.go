@@ -32,6 +32,11 @@ func (d dir) Fetch(p nlbwmon.Period, sink usage.Sink) (ledger.Fetched, error) {
 	return ledger.Whole, nil
 }
 
+// Written has later periods' files be newer.
+func (d dir) Written(p nlbwmon.Period) time.Time {
+	return time.Date(2026, time.Month(p/100%100), int(p%100), 0, 0, 0, 0, time.UTC)
+}
+
 func fill(sink usage.Sink, rows []usage.Record) {
 	sink.Begin(len(rows))
 	for i := range rows {
@@ -100,6 +105,7 @@ func TestRules(t *testing.T) {
 	first := look{Look: at(100, oct), rows: rows(row(1, 80, 500), big), flags: ledger.First}
 	firstSnap := first
 	firstSnap.Look = snap(at(100, oct))
+	thenSnap := look{Look: snap(at(110, oct)), rows: first.rows}
 	for name, looks := range map[string][]look{
 		"grown and new":         {first, {Look: at(130, oct), rows: rows(row(1, 80, 700), big, row(2, 80, 30)), want: 230}},
 		"a key twice in a look": {first, {Look: at(130, oct), rows: rows(row(1, 80, 400), big, row(1, 80, 300)), want: 200}},
@@ -119,9 +125,9 @@ func TestRules(t *testing.T) {
 				files: dir{oct: rows(row(1, 80, 600)), nov: rows(big)}}},
 		"old numbers committed under the new period": {first, {Look: at(130, nov), rows: rows(row(1, 80, 40)), want: 100 + 40,
 			flags: ledger.PeriodChanged, files: dir{oct: rows(row(1, 80, 600), big), nov: rows(row(1, 80, 550), big)}}},
-		"restart, saved": {firstSnap, {Look: life(at(130, oct)), rows: rows(row(1, 80, 700), big), want: 200,
+		"restart, saved": {first, thenSnap, {Look: life(at(130, oct)), rows: rows(row(1, 80, 700), big), want: 200,
 			flags: ledger.Restarted, gaps: []ledger.Kind{ledger.Restart}, files: dir{oct: rows(row(1, 80, 600), big)}}},
-		"restart from an earlier commit": {firstSnap, {Look: life(at(130, oct)), rows: rows(row(1, 80, 450), row(3, 80, 5)), want: 150 + 5,
+		"restart from an earlier commit": {first, thenSnap, {Look: life(at(130, oct)), rows: rows(row(1, 80, 450), row(3, 80, 5)), want: 150 + 5,
 			flags: ledger.Restarted, gaps: []ledger.Kind{ledger.Restart}, files: dir{oct: rows(row(1, 80, 300))}}},
 		"restart, 0.db of the old period came back": {
 			{Look: at(100, nov), rows: rows(row(1, 80, 5)), flags: ledger.First},
@@ -136,6 +142,9 @@ func TestRules(t *testing.T) {
 			{Look: limit(at(130, oct), 2), rows: rows(row(1, 80, 540), big), want: 40, flags: ledger.Full}},
 		"emptied without a new period": {first, {Look: at(130, oct), rows: rows(row(1, 80, 40)), want: 140,
 			flags: ledger.PeriodChanged, gaps: []ledger.Kind{ledger.Hidden}, files: dir{oct: rows(row(1, 80, 600), big)}}},
+		"a first look by 0.db with the clock behind nlbwmon's period": {firstSnap, {Look: at(130, nov), rows: rows(row(1, 80, 700), big), want: 200}},
+		"the same, and every row moved": {{Look: snap(at(100, oct)), rows: rows(row(1, 80, 500)), flags: ledger.First},
+			{Look: at(130, nov), rows: rows(row(1, 80, 700)), want: 200, flags: ledger.PeriodChanged, gaps: []ledger.Kind{ledger.Ambiguous}}},
 		"the clock in an older period": {firstSnap, {Look: snap(at(130, 20260901)), rows: rows(row(1, 80, 700), big), want: 200}},
 	} {
 		t.Run(name, func(t *testing.T) {

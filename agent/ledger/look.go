@@ -73,4 +73,7 @@ type Fetcher interface {
 	// committed if p still runs, else as closed. The header of a socket's
 	// answer is not that of the file, so only p counts.
 	Fetch(p nlbwmon.Period, sink usage.Sink) (Fetched, error)
+	// Written is when p's file was last written, by the router's clock; zero if
+	// that is not known. Only the order of such times counts.
+	Written(p nlbwmon.Period) time.Time
 }

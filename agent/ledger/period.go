@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"slices"
+	"time"
 
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
 )
@@ -13,10 +14,12 @@ func (l *Ledger) same(d change, fetch Fetcher) (mark, error) {
 	// Within one life periods only grow: an older one is the clock's, not nlbwmon's.
 	later := l.at.Period != 0 && l.last.period != 0 && l.at.Period > l.last.period
 	switch {
-	case later && l.at.Source == Socket:
+	case later && l.at.Source == Socket && !l.last.doubted:
 		return l.emptied(l.at.Period, fetch)
 	case later && !d.setBack() && d.witness:
-		return l.counted(d), nil // by the clock a new period, but nlbwmon has not yet begun it
+		// By the clock a new period, but nlbwmon has not yet begun it; or it had
+		// at the last look, when only the clock was asked.
+		return l.counted(d), nil
 	case later && (!d.setBack() || l.mayEvict(l.cur)):
 		begun, err := l.hasBegun(fetch)
 		switch {
@@ -25,8 +28,8 @@ func (l *Ledger) same(d change, fetch Fetcher) (mark, error) {
 		case begun:
 			return l.emptied(l.at.Period, fetch)
 		}
-		// The snapshot's period is told by the clock, and the rows do not say
-		// whether nlbwmon has begun it.
+		// One of the two periods is told by the clock, and the rows do not say
+		// whether nlbwmon has begun another one.
 		l.batch.Flags |= PeriodChanged
 		l.gap(Ambiguous, 0)
 		m, err := l.fresh(fetch)
@@ -96,16 +99,22 @@ func (l *Ledger) emptied(now nlbwmon.Period, fetch Fetcher) (mark, error) {
 	if err != nil {
 		return m, err
 	}
-	// Later periods begin empty; unless the old one's own file is its last
-	// state, none can be told from a copy of it.
+	// A later period's file may be a copy of an earlier one's table, which
+	// nlbwmon commits under the clock's period until it begins that. Then it is
+	// older than the file with which the earlier one ended, and its own period
+	// never began.
 	ended := false
-	for i, f := range closed {
+	var at time.Time
+	for _, f := range closed {
+		written := fetch.Written(f.period)
 		switch {
 		case f.period == l.last.period:
-			ended = l.bookTail(closed, i)
-		case !ended || len(l.prev.rows) > 0 && l.prev.within(f.rows) || l.copied(closed, i):
+			ended, at = l.bookTail(f), written
+		case !ended || at.IsZero() || written.Equal(at):
 			l.gap(Ambiguous, f.period)
+		case written.Before(at):
 		default:
+			at = written
 			l.noteLimit(f.rows, change{})
 			for n := range f.rows.rows {
 				l.emit(&f.rows.rows[n], f.rows.rows[n].Counters())
@@ -172,26 +181,11 @@ func (l *Ledger) closed(now nlbwmon.Period, fetch Fetcher) ([]file, error) {
 	return files, nil
 }
 
-// copied tells whether closed[i] may be a copy of another table: nlbwmon
-// writes under the clock's period, which is not the table's when the clock
-// was set.
-func (l *Ledger) copied(closed []file, i int) bool {
-	if closed[i].rows.within(l.cur) {
-		return true
-	}
-	for j := range closed {
-		if j != i && closed[i].rows.within(closed[j].rows) {
-			return true
-		}
-	}
-	return false
-}
-
-// bookTail books what the old period's file has above the last look. It
-// books nothing and answers false if the file may be a copy of another table
-// or older than the last look.
-func (l *Ledger) bookTail(closed []file, i int) bool {
-	f := closed[i]
+// bookTail books what the old period's file has above the last look: within a
+// life and while the clock is not set back nlbwmon writes no other table under
+// that name. It books nothing and answers false if the file is older than the
+// last look.
+func (l *Ledger) bookTail(f file) bool {
 	d := f.rows.since(l.prev)
 	evicts := l.mayEvict(f.rows)
 	switch {
@@ -199,10 +193,7 @@ func (l *Ledger) bookTail(closed []file, i int) bool {
 		l.gap(Tail, f.period)
 		return false
 	case d.added == 0 && !l.moved(f.rows):
-		return f.got == Whole && !evicts // nothing to book: not even a copy would do harm
-	case l.copied(closed, i):
-		l.gap(Ambiguous, f.period)
-		return false
+		return f.got == Whole && !evicts // nothing to book: whichever copy it is
 	}
 	l.noteLimit(f.rows, d)
 	for n := range f.rows.rows {

@@ -20,6 +20,7 @@ type setup struct {
 	calm            bool // nothing is ever destroyed
 	anonymous       bool
 	noFile          bool
+	noSocket        bool
 	before          time.Duration // until the period ends
 	commit, refresh int           // seconds
 	interval        nlbwmon.Interval
@@ -35,6 +36,7 @@ var setups = rapid.Custom(func(t *rapid.T) setup {
 		calm:      bits&0x80 != 0,
 		anonymous: bits&0x1c == 0x1c, // one of eight
 		noFile:    bits&0x60 == 0x60, // one of four
+		noSocket:  bits&0x70 == 0x10, // one of eight
 		before:    time.Duration(rapid.IntRange(1, 200).Draw(t, "before")) * time.Second,
 		commit:    []int{45, 300, 86400}[rapid.IntRange(0, 2).Draw(t, "commit")],
 		refresh:   30,
@@ -116,7 +118,7 @@ type history struct {
 	r     *ledgertest.Router
 	a     *ledgertest.Agent
 	l     *ledger.Ledger
-	log   strings.Builder
+	log   *strings.Builder // nil where nobody will read it
 	sum   *tally
 	setup setup
 
@@ -132,24 +134,42 @@ type history struct {
 	moves   uint64
 }
 
-func newHistory(s setup) *history {
+func newHistory(s setup, sum *tally, log *strings.Builder) *history {
 	month := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	r := ledgertest.New(ledgertest.Config{
 		Clock: month.Add(-s.before), Refresh: time.Duration(s.refresh) * time.Second, Commit: time.Duration(s.commit) * time.Second,
 		Limit: s.limit, Interval: s.interval, Compress: s.compress, Flash: s.flash,
 	})
 	h := &history{
-		r: r, a: &ledgertest.Agent{Router: r, Anonymous: s.anonymous, NoFile: s.noFile},
-		l: ledger.New(ledger.Options{}), setup: s, first: true, causes: map[ledger.Kind]bool{},
+		r: r, a: &ledgertest.Agent{Router: r, Anonymous: s.anonymous, NoFile: s.noFile, NoSocket: s.noSocket},
+		l: ledger.New(ledger.Options{}), setup: s, first: true, causes: map[ledger.Kind]bool{}, sum: sum, log: log,
 	}
-	fmt.Fprintf(&h.log, "router: limit %d, compress %t, flash %t, life known %t, snapshot %t, commit every %d s\n",
-		s.limit, s.compress, s.flash, !s.anonymous, !s.noFile, s.commit)
+	h.a.Ask = func(look ledger.Look) bool { return h.l.AskSocket(look) }
+	h.say("router: limit %d, compress %t, flash %t, life known %t, snapshot %t, socket %t, commit every %d s",
+		s.limit, s.compress, s.flash, !s.anonymous, !s.noFile, !s.noSocket, s.commit)
 	return h
 }
 
 func (h *history) say(format string, args ...any) {
-	fmt.Fprintf(&h.log, "[%s] ", h.r)
-	fmt.Fprintf(&h.log, format+"\n", args...)
+	if h.log == nil {
+		return
+	}
+	fmt.Fprintf(h.log, "[%s] ", h.r)
+	fmt.Fprintf(h.log, format+"\n", args...)
+}
+
+// play lets the script's things happen; an error is a broken promise.
+func (h *history) play(script []uint64, salt uint64) error {
+	for _, n := range script {
+		o := spread(n, salt)
+		if h.setup.calm && o.kind > opAgentRestart {
+			o.kind = opLook
+		}
+		if err := h.do(o); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // do lets o happen; an error is a broken promise.

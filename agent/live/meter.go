@@ -27,6 +27,7 @@ type Meter struct {
 type noFiles struct{}
 
 func (noFiles) Periods() ([]nlbwmon.Period, error) { return nil, nil }
+func (noFiles) Written(nlbwmon.Period) time.Time   { return time.Time{} }
 func (noFiles) Fetch(_ nlbwmon.Period, sink usage.Sink) (ledger.Fetched, error) {
 	sink.Begin(0)
 	return ledger.Gone, nil

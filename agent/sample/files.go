@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/netpilot/netpilot/agent/ledger"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
@@ -54,6 +55,16 @@ func (f files) Fetch(p nlbwmon.Period, sink usage.Sink) (ledger.Fetched, error) 
 			return ledger.Damaged, nil
 		}
 	}
+}
+
+// Written implements ledger.Fetcher.
+func (f files) Written(p nlbwmon.Period) time.Time {
+	for _, suffix := range []string{".db.gz", ".db"} {
+		if info, err := os.Stat(filepath.Join(f.dir, fmt.Sprintf("%d%s", uint32(p), suffix))); err == nil {
+			return info.ModTime()
+		}
+	}
+	return time.Time{}
 }
 
 // twofold tells whether both kinds of file exist: a stale X.db.gz beside X.db

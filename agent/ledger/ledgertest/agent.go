@@ -3,6 +3,7 @@ package ledgertest
 import (
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/netpilot/netpilot/agent/ledger"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
@@ -10,12 +11,16 @@ import (
 )
 
 // Agent looks at a Router for a ledger as the real agent does: the snapshot
-// if it is fresh, else the socket. It is the ledger's Fetcher too.
+// if it is fresh and enough, else the socket. It is the ledger's Fetcher too.
 type Agent struct {
 	Router    *Router
 	Anonymous bool // the daemon's life is not known
 	NoSocket  bool
 	NoFile    bool // the snapshot is not used
+
+	// Ask tells when the socket is asked first, when the clock is in the look's
+	// period; nil: never.
+	Ask func(ledger.Look) bool
 
 	FailFetches int // so many questions from now on get no answer
 	Cut         int // so many files from now on are read damaged
@@ -35,7 +40,9 @@ func (a *Agent) Look(sink usage.Sink) (look ledger.Look, seen Seen, ok bool) {
 	if !a.Anonymous {
 		look.Daemon = r.Daemon
 	}
-	if s := r.snapshot; !a.NoFile && r.Daemon != 0 && s != nil && r.Now-s.at <= 2*r.Refresh && s.at >= look.Daemon {
+	look.Period = r.clockPeriod()
+	ask := a.Ask != nil && !a.NoSocket && r.Daemon != 0 && a.Ask(look)
+	if s := r.snapshot; !ask && !a.NoFile && r.Daemon != 0 && s != nil && r.Now-s.at <= 2*r.Refresh && s.at >= look.Daemon {
 		look.Source, look.Since = ledger.Snapshot, s.at
 		look.Period = r.Interval.Period(s.wall, 0)
 		fill(sink, s.rows)
@@ -71,6 +78,18 @@ func (a *Agent) Periods() ([]nlbwmon.Period, error) {
 		return nil, errNotNow
 	}
 	return a.Router.periods(), nil
+}
+
+// Written is the ledger.Fetcher's.
+func (a *Agent) Written(p nlbwmon.Period) time.Time {
+	f := a.Router.dir[p]
+	switch {
+	case f == nil:
+		return time.Time{}
+	case f.gz != nil:
+		return f.gz.wall
+	}
+	return f.plain.wall
 }
 
 // Fetch is the ledger.Fetcher's.
