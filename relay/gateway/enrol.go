@@ -10,6 +10,7 @@ import (
 
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
+	"github.com/netpilot/netpilot/relay/limit"
 	"github.com/netpilot/netpilot/relay/store"
 )
 
@@ -18,6 +19,14 @@ const (
 	maxEnrolBody = 4 << 10 // bytes
 	bodyWithin   = 10 * time.Second
 	maxText      = 128 // bytes kept of a model, a release, a version
+)
+
+// Limits of failed enrolments from one address. A token cannot be guessed; this
+// keeps a confused or hostile program from keeping the database busy.
+const (
+	maxFailures   = 20
+	failureWindow = time.Minute
+	maxAddresses  = 4096 // remembered at once
 )
 
 // ServeEnrol answers POST wire.EnrolPath: a token for a secret.
@@ -33,7 +42,7 @@ func (g *Gateway) ServeEnrol(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, usage.Errorf(usage.Forbidden, "browsers may not enrol routers"))
 		return
 	}
-	if wait := g.failures.wait(r.RemoteAddr, time.Now()); wait > 0 {
+	if wait := g.failures.Wait(limit.Network(r.RemoteAddr), time.Now()); wait > 0 {
 		refuse(w, http.StatusTooManyRequests, errBusy(wait, "too many failed enrolments from this address; try again later"))
 		return
 	}
@@ -84,7 +93,7 @@ func (g *Gateway) enrol(w http.ResponseWriter, r *http.Request, req wire.EnrolRe
 	var refused *usage.Error
 	switch {
 	case errors.As(err, &refused) && refused.Kind == usage.Forbidden:
-		g.failures.failed(r.RemoteAddr, time.Now())
+		g.failures.Take(limit.Network(r.RemoteAddr), time.Now())
 		g.log.Info("enrolment refused", "router", router.ID, "from", r.RemoteAddr)
 		refuse(w, http.StatusForbidden, refused)
 	case err != nil:

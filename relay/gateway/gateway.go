@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
 	"github.com/netpilot/netpilot/relay/hub"
+	"github.com/netpilot/netpilot/relay/limit"
 	"github.com/netpilot/netpilot/relay/store"
 )
 
@@ -47,7 +49,7 @@ type Gateway struct {
 	hub      Hub
 	log      *slog.Logger
 	upgrader websocket.Upgrader
-	failures *limiter
+	failures *limit.Table[netip.Prefix]
 	poke     chan struct{} // wakes Run; of capacity 1
 	links    sync.WaitGroup
 
@@ -74,7 +76,7 @@ func New(s Store, h Hub, log *slog.Logger) *Gateway {
 				refuse(w, status, usage.Errorf(usage.Invalid, "%s", reason.Error()))
 			},
 		},
-		failures: newLimiter(),
+		failures: limit.New[netip.Prefix](maxFailures/failureWindow.Seconds(), maxFailures, maxAddresses),
 		poke:     make(chan struct{}, 1),
 		conns:    make(map[usage.RouterID]map[*conn]struct{}),
 		noted:    make(map[usage.RouterID]time.Time),
