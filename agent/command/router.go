@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -20,8 +22,7 @@ import (
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
-// namesFor is how long the daemon keeps the names it read: short enough that a
-// new lease shows on the next look.
+// namesFor is how long the daemon keeps the names of services it read.
 const namesFor = 2 * time.Second
 
 // router is everything the verbs know about the router below the root.
@@ -78,12 +79,22 @@ func (p *program) router(c *cli.Context) (*router, error) {
 		Services: method.Remember(namesFor, p.now, func() (*nlbwmon.Protocols, error) {
 			return nlbwmon.LoadProtocols(r.path(protocols))
 		}),
-		Names:  method.Remember(namesFor, p.now, func() (usage.Names, error) { return identity.Read(r.root) }),
 		Limit:  nlbwmonConfig.DatabaseLimit,
 		Status: func(ctx context.Context) method.Status { return p.ownStatus(ctx, r, facts) },
 		Now:    p.now,
 	}
+	r.know(p, nil, nil)
 	return r, nil
+}
+
+// know has the answers name devices by what the router's files say, and by
+// what was kept in blobs, which the daemon alone has. The files are read when
+// somebody asks.
+func (r *router) know(p *program, blobs identity.Blobs, log *slog.Logger) {
+	r.agent.Devices = sync.OnceValue(func() *identity.Keeper {
+		return identity.Open(identity.Options{Root: r.root, Now: p.now, NotBefore: p.build.at(), Blobs: blobs, Log: log})
+	})
+	r.agent.Names = func() (usage.Names, error) { return r.agent.Devices().Names() }
 }
 
 // path is a path of the router's below the root.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/netpilot/netpilot/agent/config"
 	"github.com/netpilot/netpilot/agent/history"
+	"github.com/netpilot/netpilot/agent/identity"
 	"github.com/netpilot/netpilot/agent/ledger"
 	"github.com/netpilot/netpilot/agent/live"
 	"github.com/netpilot/netpilot/agent/local"
@@ -98,7 +99,7 @@ func (p *program) openHistory(r *router, log *slog.Logger) (*history.Store, erro
 
 // sampler makes the task that fills the history, and that of the live stream
 // which lives on its looks.
-func (p *program) sampler(r *router, store *history.Store, log *slog.Logger) (*sample.Sampler, *live.Stream) {
+func (p *program) sampler(r *router, store *history.Store, keeper *identity.Keeper, log *slog.Logger) (*sample.Sampler, *live.Stream) {
 	soon := make(chan struct{}, 1)
 	stream := live.New(&live.Stream{
 		Refresh: r.agent.Router.Refresh, Refreshed: r.agent.Router.Refreshed, Names: r.agent.Names, Now: p.now,
@@ -115,8 +116,11 @@ func (p *program) sampler(r *router, store *history.Store, log *slog.Logger) (*s
 		// This process's own kernel keeps the time, whatever the root.
 		Instant: func() (ledger.Instant, error) { return sample.BootClock("/") },
 		Daemon:  func() time.Duration { return sample.Daemon(r.root) },
-		Watch:   func(_ *ledger.Ledger, b *ledger.Batch, asOf time.Time) { stream.Observe(b, asOf) },
-		Soon:    soon,
+		Watch: func(_ *ledger.Ledger, b *ledger.Batch, asOf time.Time) {
+			stream.Observe(b, asOf)
+			keeper.Moved(asOf, b.Deltas)
+		},
+		Soon: soon,
 	}), stream
 }
 
@@ -178,8 +182,12 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 			}
 		}()
 		r.agent.History = store
+		r.know(p, store, log)
+		keeper := r.agent.Devices()
+		defer func() { _ = keeper.Close() }() // before the history that keeps what it knew
+		tasks = append(tasks, keeper.Run)
 		var sampler *sample.Sampler
-		sampler, r.agent.Live = p.sampler(r, store, log)
+		sampler, r.agent.Live = p.sampler(r, store, keeper, log)
 		tasks = append(tasks, sampler.Run, r.agent.Live.Run)
 	}
 	id, err := config.LoadIdentity(r.root)

@@ -128,10 +128,17 @@ func Load(root string) (Config, []Warning, error) {
 		warnings = append(warnings, Warning{file.Name, line, fmt.Sprintf(format, args...)})
 	}
 	known := options()
+	_, deviceWarnings, err := readDevices(file)
+	if err != nil {
+		return c, nil, err
+	}
 	for _, s := range file.Sections {
+		if s.Type == DeviceType {
+			continue
+		}
 		if s.Type != SectionType || s.Name != SectionName {
-			warn(s.Line, "section %s %q is not used; this version reads only config %s '%s'",
-				s.Type, s.Name, SectionType, SectionName)
+			warn(s.Line, "section %s %q is not used; this version reads only config %s '%s' and config %s",
+				s.Type, s.Name, SectionType, SectionName, DeviceType)
 			continue
 		}
 		for _, o := range s.Options {
@@ -151,7 +158,7 @@ func Load(root string) (Config, []Warning, error) {
 			}
 		}
 	}
-	return c, warnings, nil
+	return c, append(warnings, deviceWarnings...), nil
 }
 
 // Enable writes option enabled into ROOT/etc/config/netpilot and keeps the

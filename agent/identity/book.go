@@ -1,156 +1,241 @@
-// Package identity says who a device is: its name and addresses, out of what
-// the router already knows about the LAN. Every text in it came from a device
-// or a file and is cleaned before it is kept.
 package identity
 
 import (
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
+	"cmp"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/netpilot/netpilot/pkg/uci"
 	"github.com/netpilot/netpilot/pkg/usage"
-)
-
-// Where a name came from, the best source first.
-const (
-	SourceStatic = "static" // a host section of /etc/config/dhcp
-	SourceLease  = "lease"  // dnsmasq's lease file
-	SourceOdhcpd = "odhcpd" // odhcpd's lease file
-	SourceEthers = "ethers" // /etc/ethers
 )
 
 // Name is what a device is called, and who says so.
 type Name struct {
 	Text   string // valid UTF-8, printable, at most usage.MaxName bytes
-	Source string // one of the Source constants
+	Source string // usage.NameStatic and its like
 }
 
 // maxAddrs bounds the addresses kept of one device; a hostile one could take
 // the whole subnet.
-const maxAddrs = 16
+const maxAddrs = 64
 
-// Book is what the router knew when it was read. It does not change and may
-// be used by several goroutines.
+// Book is what the router's files and its kernel said when they were read. It
+// does not change and may be used by several goroutines. It is flat, since a
+// large network has thousands of leases and a router little memory.
 type Book struct {
-	entries map[usage.MAC]*entry
+	at       time.Time
+	devices  []device // by MAC
+	addrs    []address
+	text     string   // the names
+	networks []string // what device.network counts
+	source   string   // of the neighbours: netlink, arp, or "" where neither could be read
 }
 
-type entry struct {
-	name    Name
-	addrs   []netip.Addr
-	present bool
+type device struct {
+	mac     usage.MAC
+	source  source // of the name
+	nameLen uint8
+	name    uint32 // where it begins in text
+	addr    uint32 // where its addresses begin in addrs
+	seen    uint32 // seconds since the kernel last heard of it, if present
+	addrLen uint8
+	network uint8
+	present bool // stands in the neighbour table
+	leased  bool // has a lease
 }
 
-// host is what one line of a source says; name and addr may be empty.
-type host struct {
-	mac  usage.MAC
-	name string
-	addr netip.Addr
+type address struct {
+	ip     [16]byte // IPv4 as IPv4-mapped
+	source source
+	weight uint32 // of two claims on one address by one source the lesser wins
 }
 
-// Read reads all sources below root. A source that is absent says nothing; one
-// that cannot be read is part of the error, and the Book has the others.
-func Read(root string) (*Book, error) {
-	b := &Book{entries: make(map[usage.MAC]*entry)}
-	dhcp, err := uci.Load(filepath.Join(root, "/etc/config/dhcp"))
-	if err != nil {
-		dhcp = &uci.File{}
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
+func (a *address) addr() netip.Addr { return netip.AddrFrom16(a.ip).Unmap() }
+
+// source tells who said something, in the order in which they are believed.
+type source uint8
+
+const (
+	fromNeighbours source = iota
+	fromStatic
+	fromLeases
+	fromOdhcpd
+	fromEthers
+	sources
+)
+
+var sourceNames = [sources]string{"", usage.NameStatic, usage.NameLease, usage.NameOdhcpd, usage.NameEthers}
+
+// collector gathers what the sources say, and makes a Book of it. It can be
+// used again, for the next Book.
+type collector struct {
+	known    func(usage.MAC) bool // devices that a flood of others must not push out; may be nil
+	facts    []fact
+	text     []byte
+	networks []string
+	left     [sources]int // how many more unknown devices' facts a source may add
+	leftout  int          // facts that were not taken
+}
+
+// fact is a host without pointers, so that thousands cost the collector of
+// garbage nothing.
+type fact struct {
+	key     uint64 // MAC and source, what facts are ordered by
+	weight  uint32 // then this: seconds since a neighbour was seen, or how long before the end of time a lease ends
+	seq     uint32 // then the order in which they came
+	name    uint32
+	nameLen uint8
+	network uint8
+	hasAddr bool
+	addr    [16]byte
+}
+
+func (c *collector) reset() {
+	c.facts, c.text, c.networks, c.leftout = c.facts[:0], c.text[:0], c.networks[:0], 0
+	for i := range c.left {
+		c.left[i] = maxFacts
+	}
+}
+
+// add takes what h says.
+func (c *collector) add(h host, from source) {
+	if c.known == nil || !c.known(h.mac) {
+		if c.left[from] == 0 {
+			c.leftout++
+			return
+		}
+		c.left[from]--
+	} else if len(c.facts) >= 4*maxFacts { // even the known ones only so often
+		c.leftout++
+		return
+	}
+	f := fact{weight: h.weight, seq: uint32(len(c.facts)), name: uint32(len(c.text))}
+	for _, b := range h.mac {
+		f.key = f.key<<8 | uint64(b)
+	}
+	f.key = f.key<<8 | uint64(from)
+	c.text = append(c.text, usage.Clean(h.name, usage.MaxName)...)
+	f.nameLen = uint8(len(c.text) - int(f.name))
+	f.network = c.network(h.network)
+	// A zone would be free text, and says nothing on another machine. A
+	// link-local address names nobody beyond its link, and is never routed.
+	if a := h.addr.WithZone(""); a.IsValid() && !a.IsLinkLocalUnicast() {
+		f.addr, f.hasAddr = a.As16(), true
+	}
+	c.facts = append(c.facts, f)
+}
+
+// network is the number of a network's name, 0 for none.
+func (c *collector) network(name string) uint8 {
+	if len(c.networks) == 0 {
+		c.networks = append(c.networks, "")
+	}
+	i := slices.Index(c.networks, name)
+	if i < 0 {
+		if len(c.networks) > 255 {
+			return 0
+		}
+		i = len(c.networks)
+		c.networks = append(c.networks, name)
+	}
+	return uint8(i)
+}
+
+// book puts the facts together: a device's name from the best source that has
+// one, its addresses those in use first.
+func (c *collector) book(at time.Time) *Book {
+	slices.SortFunc(c.facts, func(a, b fact) int {
+		if a.key != b.key {
+			return cmp.Compare(a.key, b.key)
+		}
+		if a.weight != b.weight {
+			return cmp.Compare(a.weight, b.weight)
+		}
+		return cmp.Compare(a.seq, b.seq)
+	})
+	b := &Book{at: at, networks: slices.Clone(c.networks)}
+	n := 0
+	for i := range c.facts {
+		if i == 0 || c.facts[i].key>>8 != c.facts[i-1].key>>8 {
+			n++
 		}
 	}
-	// Neighbours first: their addresses are the ones in use. Then the names,
-	// the best source first, since the first name stays.
-	errs := []error{err, read(root, "/proc/net/arp", neighbours, func(h host) { b.add(h, "").present = true })}
-	staticHosts(dhcp, func(h host) { b.add(h, SourceStatic) })
-	return b, errors.Join(append(errs,
-		read(root, leaseFile(dhcp, "dnsmasq", "/tmp/dhcp.leases"), leases, func(h host) { b.add(h, SourceLease) }),
-		read(root, leaseFile(dhcp, "odhcpd", "/tmp/hosts/odhcpd"), odhcpdLeases, func(h host) { b.add(h, SourceOdhcpd) }),
-		read(root, "/etc/ethers", ethers, func(h host) { b.add(h, SourceEthers) }),
-	)...)
-}
-
-// leaseFile is option leasefile of the first section of that type.
-func leaseFile(dhcp *uci.File, section, otherwise string) string {
-	if path, ok := dhcp.Section(section, "").Get("leasefile"); ok && filepath.IsAbs(path) {
-		return path
+	b.devices = make([]device, 0, n)
+	b.addrs = make([]address, 0, len(c.facts))
+	text := make([]byte, 0, len(c.text))
+	for i := range c.facts {
+		f := &c.facts[i]
+		from := source(f.key & 0xff)
+		if i == 0 || f.key>>8 != c.facts[i-1].key>>8 {
+			d := device{addr: uint32(len(b.addrs))}
+			for j := range d.mac {
+				d.mac[j] = byte(f.key >> (8 * (6 - j)))
+			}
+			b.devices = append(b.devices, d)
+		}
+		d := &b.devices[len(b.devices)-1]
+		if f.nameLen > 0 && d.nameLen == 0 {
+			d.name, d.nameLen, d.source = uint32(len(text)), f.nameLen, from
+			text = append(text, c.text[f.name:f.name+uint32(f.nameLen)]...)
+		}
+		switch from {
+		case fromNeighbours:
+			if !d.present {
+				d.present, d.seen = true, f.weight // the least comes first
+			}
+			if d.network == 0 {
+				d.network = f.network
+			}
+		case fromLeases, fromOdhcpd:
+			d.leased = true
+		}
+		if f.hasAddr && d.addrLen < maxAddrs && !slices.ContainsFunc(b.addrs[d.addr:], func(a address) bool { return a.ip == f.addr }) {
+			b.addrs = append(b.addrs, address{f.addr, from, f.weight})
+			d.addrLen++
+		}
 	}
-	return otherwise
+	b.addrs = slices.Clip(b.addrs)
+	b.text = string(text)
+	return b
 }
 
-func read(root, path string, decode func(io.Reader, func(host)) error, add func(host)) error {
-	f, err := os.Open(filepath.Join(root, path))
-	if errors.Is(err, fs.ErrNotExist) {
+func (b *Book) find(mac usage.MAC) *device {
+	i, ok := slices.BinarySearchFunc(b.devices, mac, func(d device, m usage.MAC) int { return slices.Compare(d.mac[:], m[:]) })
+	if !ok {
 		return nil
 	}
-	if err != nil {
-		return err // names the path
-	}
-	defer f.Close()
-	if err := decode(f, add); err != nil {
-		return fmt.Errorf("read %s: %w", f.Name(), err)
-	}
-	return nil
+	return &b.devices[i]
 }
 
-// add keeps what h says and the Book does not know yet.
-func (b *Book) add(h host, source string) *entry {
-	e := b.entries[h.mac]
-	if e == nil {
-		e = &entry{}
-		if len(b.entries) < maxEntries {
-			b.entries[h.mac] = e
-		}
-	}
-	if text := usage.Clean(h.name, usage.MaxName); text != "" && e.name.Text == "" {
-		e.name = Name{text, source}
-	}
-	// A zone would be free text, and says nothing on another machine.
-	h.addr = h.addr.Unmap().WithZone("")
-	if h.addr.IsValid() && len(e.addrs) < maxAddrs && !slices.Contains(e.addrs, h.addr) {
-		e.addrs = append(e.addrs, h.addr)
-	}
-	return e
+func (b *Book) addrsOf(d *device) []address { return b.addrs[d.addr : d.addr+uint32(d.addrLen)] }
+
+func (b *Book) nameOf(d *device) Name {
+	return Name{b.text[d.name : d.name+uint32(d.nameLen)], sourceNames[d.source]}
 }
 
 // Lookup is the name of a device, from the best source that has one.
 func (b *Book) Lookup(mac usage.MAC) (Name, bool) {
-	if e := b.entries[mac]; e != nil && e.name.Text != "" {
-		return e.name, true
+	if d := b.find(mac); d != nil && d.nameLen > 0 {
+		return b.nameOf(d), true
 	}
 	return Name{}, false
 }
 
-// IPs are the addresses known of a device, those in use first. The caller must
-// not change the slice.
+// IPs are the addresses known of a device, those in use first.
 func (b *Book) IPs(mac usage.MAC) []netip.Addr {
-	if e := b.entries[mac]; e != nil {
-		return e.addrs
+	d := b.find(mac)
+	if d == nil || d.addrLen == 0 {
+		return nil
 	}
-	return nil
+	ips := make([]netip.Addr, 0, d.addrLen)
+	for _, a := range b.addrsOf(d) {
+		ips = append(ips, a.addr())
+	}
+	return ips
 }
 
 // Present tells whether the device stands in the neighbour table.
 func (b *Book) Present(mac usage.MAC) bool {
-	e := b.entries[mac]
-	return e != nil && e.present
-}
-
-// Identity is what the Book knows of the device; it knows only the present.
-func (b *Book) Identity(mac usage.MAC, _ time.Time) usage.Identity {
-	name, _ := b.Lookup(mac)
-	return usage.Identity{Hostname: name.Text, NameSource: name.Source}
-}
-
-// Hostname is the text of the device's name, "" if it has none.
-func (b *Book) Hostname(mac usage.MAC) string {
-	name, _ := b.Lookup(mac)
-	return name.Text
+	d := b.find(mac)
+	return d != nil && d.present
 }

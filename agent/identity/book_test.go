@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/netpilot/netpilot/pkg/usage"
 )
@@ -24,6 +25,11 @@ func root(t *testing.T, files map[string]string) string {
 		}
 	}
 	return dir
+}
+
+func read(dir string) (*Book, error) {
+	r := reader{root: dir}
+	return r.read(time.Unix(1_800_000_000, 0))
 }
 
 func mac(n int) usage.MAC { return usage.MAC{0x02, 0x77, 0, 0, byte(n >> 8), byte(n)} }
@@ -96,7 +102,7 @@ fd00::11	laptop6.lan	laptop6
 )
 
 func TestRead(t *testing.T) {
-	b, err := Read(root(t, map[string]string{
+	b, err := read(root(t, map[string]string{
 		"/etc/config/dhcp": testDHCP, "/tmp/dhcp.leases": testLeases, "/tmp/hosts/odhcpd": testOdhcpd,
 		"/etc/ethers": testEthers, "/proc/net/arp": testARP,
 	}))
@@ -109,20 +115,20 @@ func TestRead(t *testing.T) {
 		ips     []netip.Addr
 		present bool
 	}{
-		{0x01, Name{"printer", SourceStatic}, addrs("192.168.1.110", "192.168.1.10"), true},
-		{0x02, Name{"printer", SourceStatic}, addrs("192.168.1.10"), false},
-		{0x03, Name{"laptop", SourceStatic}, nil, false},
-		{0x04, Name{"phone", SourceLease}, addrs("192.168.1.14"), false},
+		{0x01, Name{"printer", usage.NameStatic}, addrs("192.168.1.110", "192.168.1.10"), true},
+		{0x02, Name{"printer", usage.NameStatic}, addrs("192.168.1.10"), false},
+		{0x03, Name{"laptop", usage.NameStatic}, nil, false},
+		{0x04, Name{"phone", usage.NameLease}, addrs("192.168.1.14"), false},
 		{0x05, Name{}, addrs("192.168.1.15"), false},
-		{0x06, Name{"forever", SourceLease}, addrs("192.168.1.16"), false},
+		{0x06, Name{"forever", usage.NameLease}, addrs("192.168.1.16"), false},
 		{0x07, Name{}, nil, false},
 		{0x09, Name{}, nil, false},
 		{0x0a, Name{}, nil, false},
-		{0x0b, Name{"tablet", SourceOdhcpd}, addrs("192.168.1.21"), false},
+		{0x0b, Name{"tablet", usage.NameOdhcpd}, addrs("192.168.1.21"), false},
 		{0x0c, Name{}, addrs("192.168.1.22"), false},
 		{0x0d, Name{}, addrs("192.168.1.23"), false},
 		{0x0e, Name{}, nil, false},
-		{0x0f, Name{"nas", SourceEthers}, nil, false},
+		{0x0f, Name{"nas", usage.NameEthers}, nil, false},
 		{0x10, Name{}, addrs("192.168.1.30"), false},
 		{0x11, Name{}, nil, false},
 		{0x12, Name{}, nil, false},
@@ -131,7 +137,7 @@ func TestRead(t *testing.T) {
 		{0, Name{}, nil, false},
 	} {
 		m := mac(tt.mac)
-		if name, ok := b.Lookup(m); name != tt.name || ok != (tt.name.Text != "") || b.Hostname(m) != tt.name.Text {
+		if name, ok := b.Lookup(m); name != tt.name || ok != (tt.name.Text != "") {
 			t.Errorf("%v: got name %v, %v, want %v", m, name, ok, tt.name)
 		}
 		if got := b.IPs(m); !slices.Equal(got, tt.ips) {
@@ -144,7 +150,7 @@ func TestRead(t *testing.T) {
 }
 
 func TestReadNothing(t *testing.T) {
-	b, err := Read(t.TempDir())
+	b, err := read(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +160,7 @@ func TestReadNothing(t *testing.T) {
 }
 
 func TestReadOtherPlaces(t *testing.T) {
-	b, err := Read(root(t, map[string]string{
+	b, err := read(root(t, map[string]string{
 		"/etc/config/dhcp": "config dnsmasq\n option leasefile /mnt/leases\nconfig odhcpd\n option leasefile /mnt/odhcpd\n",
 		"/mnt/leases":      testLeases, "/mnt/odhcpd": testOdhcpd,
 	}))
@@ -169,7 +175,7 @@ func TestReadOtherPlaces(t *testing.T) {
 // TestReadBroken: what can be read is there, and the error says the rest.
 func TestReadBroken(t *testing.T) {
 	dir := root(t, map[string]string{"/etc/config/dhcp": "confg", "/tmp/dhcp.leases": testLeases, "/etc/ethers/x": ""})
-	b, err := Read(dir)
+	b, err := read(dir)
 	if err == nil || !strings.Contains(err.Error(), `dhcp:1: "confg" is none of`) || !strings.Contains(err.Error(), "/etc/ethers") {
 		t.Errorf("got %v, want errors of dhcp and ethers", err)
 	}
@@ -187,10 +193,10 @@ func TestHostile(t *testing.T) {
 	leases.WriteString("1 02:77:00:00:00:03 192.168.1.201 " + strings.Repeat("x", 2*maxLine) + " *\n")
 	leases.WriteString("1 02:77:00:00:00:04 192.168.1.202 \xff\xfe *\n")
 	leases.WriteString("1 02:77:00:00:00:05 192.168.1.203 after *\n")
-	for i := range 2 * maxEntries {
+	for i := range 2 * maxFacts {
 		fmt.Fprintf(&leases, "1 %v 10.0.0.1 n *\n", mac(0x100+i))
 	}
-	b, err := Read(root(t, map[string]string{"/tmp/dhcp.leases": leases.String(), "/etc/ethers": mac(5).String() + " fe80::1%\x1b[2J"}))
+	b, err := read(root(t, map[string]string{"/tmp/dhcp.leases": leases.String(), "/etc/ethers": mac(5).String() + " fd00::1%\x1b[2J\n" + mac(5).String() + " fe80::1"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,11 +215,11 @@ func TestHostile(t *testing.T) {
 	if name, _ := b.Lookup(mac(5)); name.Text != "after" {
 		t.Errorf("got %v after bad lines", name)
 	}
-	if got, want := b.IPs(mac(5)), addrs("192.168.1.203", "fe80::1"); !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q: no zone", got, want)
+	if got, want := b.IPs(mac(5)), addrs("192.168.1.203", "fd00::1"); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q: no zone, nothing link-local", got, want)
 	}
-	if n := len(b.entries); n > maxEntries {
-		t.Errorf("kept %d entries, over %d", n, maxEntries)
+	if n := len(b.devices); n > maxFacts {
+		t.Errorf("kept %d devices, over %d", n, maxFacts)
 	}
 }
 
@@ -222,12 +228,15 @@ func FuzzDecoders(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		b := &Book{entries: make(map[usage.MAC]*entry)}
+		var c collector
+		c.reset()
+		from := fromNeighbours
 		add := func(h host) {
-			if h.mac.IsZero() {
-				t.Errorf("%q: gave the zero MAC", text)
+			if !isDevice(h.mac) {
+				t.Errorf("%q: gave %v", text, h.mac)
 			}
-			b.add(h, "fuzz")
+			c.add(h, from)
+			from = (from + 1) % sources
 		}
 		if err := leases(strings.NewReader(text), add); err != nil {
 			t.Errorf("leases: %v", err)
@@ -238,16 +247,21 @@ func FuzzDecoders(f *testing.F) {
 		if err := ethers(strings.NewReader(text), add); err != nil {
 			t.Errorf("ethers: %v", err)
 		}
-		if err := neighbours(strings.NewReader(text), add); err != nil {
+		if err := arpTable(strings.NewReader(text), add); err != nil {
 			t.Errorf("neighbours: %v", err)
 		}
-		for m, e := range b.entries {
-			if clean := usage.Clean(e.name.Text, usage.MaxName); clean != e.name.Text {
-				t.Errorf("%v has the name %q", m, e.name.Text)
+		b := c.book(time.Unix(1, 0))
+		for i := range b.devices {
+			d := &b.devices[i]
+			if i > 0 && slices.Compare(b.devices[i-1].mac[:], d.mac[:]) >= 0 {
+				t.Errorf("%v stands behind %v", d.mac, b.devices[i-1].mac)
 			}
-			for _, a := range e.addrs {
+			if name := b.nameOf(d).Text; usage.Clean(name, usage.MaxName) != name {
+				t.Errorf("%v has the name %q", d.mac, name)
+			}
+			for _, a := range b.IPs(d.mac) {
 				if a.Zone() != "" || !a.IsValid() {
-					t.Errorf("%v has the address %q", m, a)
+					t.Errorf("%v has the address %q", d.mac, a)
 				}
 			}
 		}
@@ -268,7 +282,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Read(dir); err != nil {
+		if _, err := read(dir); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -16,7 +16,7 @@ func ethers(r io.Reader, add func(host)) error {
 			return
 		}
 		mac, err := usage.ParseMAC(f[0])
-		if err != nil || mac.IsZero() {
+		if err != nil || !isDevice(mac) {
 			return
 		}
 		h := host{mac: mac}

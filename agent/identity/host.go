@@ -12,7 +12,7 @@ import (
 // more MACs (a list, or several in one option) and maybe an address. A MAC
 // with a wildcard names no device and is skipped.
 func staticHosts(dhcp *uci.File, add func(host)) {
-	left := maxEntries
+	left := maxFacts
 	for _, s := range dhcp.Sections {
 		if s.Type != "host" {
 			continue
@@ -23,7 +23,7 @@ func staticHosts(dhcp *uci.File, add func(host)) {
 		for _, macs := range s.List("mac") {
 			for text := range strings.FieldsSeq(macs) {
 				mac, err := usage.ParseMAC(text)
-				if err != nil || mac.IsZero() {
+				if err != nil || !isDevice(mac) {
 					continue
 				}
 				if left--; left < 0 {

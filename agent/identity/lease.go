@@ -3,6 +3,7 @@ package identity
 import (
 	"encoding/hex"
 	"io"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -12,22 +13,27 @@ import (
 
 // leases decodes dnsmasq's lease file (lease.c): EXPIRY MAC IP NAME CLIENTID,
 // NAME "*" if there is none. Lines of DHCPv6 have an IAID for the MAC and are
-// skipped, as are hardware types other than Ethernet ("06-..."). The expiry is
-// not looked at: dnsmasq drops old leases itself, and the clock may be unset.
+// skipped, as are hardware types other than Ethernet ("06-..."). Of two leases
+// the one that ends later wins; whether it ended already is not looked at:
+// dnsmasq drops old leases itself, and the clock may be unset.
 func leases(r io.Reader, add func(host)) error {
 	return eachLine(r, func(f []string) {
-		if len(f) < 4 || !isNumber(f[0]) {
+		if len(f) < 4 {
+			return
+		}
+		expiry, err := strconv.ParseUint(f[0], 10, 64)
+		if err != nil {
 			return
 		}
 		mac, err := usage.ParseMAC(f[1])
-		if err != nil || mac.IsZero() {
+		if err != nil || !isDevice(mac) {
 			return
 		}
 		addr, err := netip.ParseAddr(f[2])
 		if err != nil || !addr.Is4() {
 			return
 		}
-		h := host{mac: mac, addr: addr}
+		h := host{mac: mac, addr: addr, weight: untilEnd(expiry)}
 		if f[3] != "*" {
 			h.name = f[3]
 		}
@@ -49,8 +55,11 @@ func odhcpdLeases(r io.Reader, add func(host)) error {
 			return
 		}
 		h := host{}
-		if _, err := hex.Decode(h.mac[:], []byte(f[2])); err != nil || h.mac.IsZero() {
+		if _, err := hex.Decode(h.mac[:], []byte(f[2])); err != nil || !isDevice(h.mac) {
 			return
+		}
+		if ends, err := strconv.ParseUint(f[5], 10, 64); err == nil {
+			h.weight = untilEnd(ends)
 		}
 		if f[4] != "-" && !strings.HasPrefix(f[4], `broken\x20`) {
 			h.name = f[4]
@@ -64,7 +73,11 @@ func odhcpdLeases(r io.Reader, add func(host)) error {
 	})
 }
 
-func isNumber(s string) bool {
-	_, err := strconv.ParseUint(s, 10, 64)
-	return err == nil
+// untilEnd is how long before the end of 32-bit time a lease ends, so that a
+// later one weighs less. 0 is a lease without end.
+func untilEnd(expiry uint64) uint32 {
+	if expiry == 0 {
+		return 0
+	}
+	return math.MaxUint32 - uint32(min(expiry, math.MaxUint32))
 }

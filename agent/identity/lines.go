@@ -4,28 +4,33 @@ import (
 	"bufio"
 	"errors"
 	"io"
-	"strings"
 )
 
 // Limits of every source. A /16 LAN has more hosts than a router of this size
 // can serve; the longest honest line has a name of 255 bytes.
 const (
-	maxEntries = 10_000
-	maxLine    = 1 << 10
+	maxFacts  = 10_000  // of unknown devices, from one source
+	maxLines  = 100_000 // of a file: known devices may stand behind a flood
+	maxLine   = 1 << 10
+	maxFields = 16
 )
 
 // eachLine calls do with the blank-separated fields of each line of r that has
-// any. It stops after maxEntries lines and skips what is over maxLine bytes.
+// any. It stops after maxLines lines and skips what is over maxLine bytes. do
+// must not keep the slice.
 func eachLine(r io.Reader, do func(fields []string)) error {
 	br := bufio.NewReaderSize(r, maxLine)
-	for range maxEntries {
+	var fields [maxFields]string
+	for range maxLines {
 		line, err := br.ReadSlice('\n')
 		tooLong := errors.Is(err, bufio.ErrBufferFull)
 		for errors.Is(err, bufio.ErrBufferFull) {
 			_, err = br.ReadSlice('\n')
 		}
-		if fields := strings.Fields(string(line)); !tooLong && len(fields) > 0 {
-			do(fields)
+		if !tooLong {
+			if f := split(string(line), fields[:0]); len(f) > 0 {
+				do(f)
+			}
 		}
 		if err == io.EOF {
 			return nil
@@ -35,4 +40,20 @@ func eachLine(r io.Reader, do func(fields []string)) error {
 		}
 	}
 	return nil
+}
+
+// split appends the fields of line to f while it has room.
+func split(line string, f []string) []string {
+	from := -1
+	for i := 0; i <= len(line) && len(f) < cap(f); i++ {
+		blank := i == len(line) || line[i] == ' ' || line[i] >= '\t' && line[i] <= '\r'
+		switch {
+		case blank && from >= 0:
+			f = append(f, line[from:i])
+			from = -1
+		case !blank && from < 0:
+			from = i
+		}
+	}
+	return f
 }

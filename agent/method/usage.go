@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/netpilot/netpilot/agent/identity"
 	"github.com/netpilot/netpilot/agent/live"
 	"github.com/netpilot/netpilot/agent/source"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
@@ -18,7 +19,8 @@ type Agent struct {
 	Router    *source.Router
 	Protocols string                             // path of nlbwmon's protocols file
 	Services  func() (*nlbwmon.Protocols, error) // what stands in it
-	Names     func() (usage.Names, error)        // who the devices are now
+	Names     func() (usage.Names, error)        // who the devices are
+	Devices   func() *identity.Keeper            // the same, and what changes them
 	Status    func(context.Context) Status       // the part of the status that is not nlbwmon's
 	Limit     int                                // nlbwmon's database_limit, 0 for none
 	History   History                            // nil where none is kept
@@ -192,6 +194,20 @@ func (a *Agent) callDevice(ctx context.Context, _ Access, params json.RawMessage
 type sourceNames struct {
 	usage.Names
 	hostnames map[usage.MAC]string
+}
+
+func (n sourceNames) Identity(mac usage.MAC, at time.Time) usage.Identity {
+	var id usage.Identity
+	if n.Names != nil {
+		id = n.Names.Identity(mac, at)
+	}
+	if id.Hostname == "" && n.hostnames[mac] != "" {
+		id.Hostname = n.hostnames[mac]
+		if id.NameSource == "" {
+			id.NameSource = usage.NameFile
+		}
+	}
+	return id
 }
 
 func (n sourceNames) Hostname(mac usage.MAC) string {

@@ -43,7 +43,8 @@ type Section struct {
 	Line    int       // of its first `config`
 	Options []*Option // in the file's order, each name once
 
-	end int // of its last statement in the text
+	end   int      // of its last statement in the text
+	heads [][2]int // where its `config` statements begin and end
 }
 
 // Option is one `option`, or all `list` lines of one name.
@@ -53,7 +54,7 @@ type Option struct {
 	IsList bool
 	Line   int // of the line that set it, the last one of a list
 
-	valueAt, end int // where the value and the statement stand in the text
+	at, valueAt, end int // where the statement, its value and its end stand in the text
 }
 
 // Load reads the file at path. A missing file is an error that matches

@@ -241,17 +241,17 @@ func (p *parser) statement() {
 		p.identifier("package name", "-")
 		p.endStatement()
 	case "config", "c":
-		p.config()
+		p.config(start)
 	case "option", "o":
-		p.option(false)
+		p.option(start, false)
 	case "list", "l":
-		p.option(true)
+		p.option(start, true)
 	default:
 		p.failf("%q is none of package, config, option, list", keyword)
 	}
 }
 
-func (p *parser) config() {
+func (p *parser) config(at int) {
 	line := p.line
 	typ := p.argument("section type")
 	if !isType(typ) {
@@ -284,16 +284,17 @@ func (p *parser) config() {
 		p.file.Sections = append(p.file.Sections, p.section)
 	}
 	p.section.end = end
+	p.section.heads = append(p.section.heads, [2]int{at, end})
 }
 
-func (p *parser) option(isList bool) {
+func (p *parser) option(at int, isList bool) {
 	if p.section == nil {
 		p.failf("option before the first config")
 		return
 	}
 	line := p.line
 	name := p.identifier("option name", "")
-	o := &Option{Name: name, IsList: isList, Line: line, valueAt: p.pos, end: p.pos}
+	o := &Option{Name: name, IsList: isList, Line: line, at: at, valueAt: p.pos, end: p.pos}
 	value := ""
 	if p.skipBlanks() {
 		o.valueAt = p.pos

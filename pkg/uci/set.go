@@ -1,6 +1,7 @@
 package uci
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,31 +23,35 @@ type Edit struct {
 // file's mode as they are; a power cut leaves the old or the new text. A file
 // that does not exist is made, with mode 0600, in a directory that must.
 func Set(path string, e Edit) error {
+	return replace(path, func(text []byte) ([]byte, error) { return SetText(text, path, e) })
+}
+
+// replace writes what change makes of the file's text, if that is another.
+func replace(path string, change func(text []byte) ([]byte, error)) error {
+	var text []byte
+	mode := fs.FileMode(0o600)
 	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		text, err := SetText(nil, path, e)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err // names the path
+	default:
+		defer f.Close()
+		info, err := f.Stat()
 		if err != nil {
 			return err
 		}
-		return atomicfile.Write(path, text, 0o600)
+		mode = info.Mode().Perm()
+		text = make([]byte, min(info.Size(), MaxFile+1))
+		if _, err := f.ReadAt(text, 0); err != nil {
+			return fmt.Errorf("read %s: %w", path, err)
+		}
 	}
-	if err != nil {
-		return err // names the path
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
+	changed, err := change(text)
+	if err != nil || f != nil && bytes.Equal(text, changed) {
 		return err
 	}
-	text := make([]byte, min(info.Size(), MaxFile+1))
-	if _, err := f.ReadAt(text, 0); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	text, err = SetText(text, path, e)
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(path, text, info.Mode().Perm())
+	return atomicfile.Write(path, changed, mode)
 }
 
 // SetText is Set on the text of the file called name. It replaces the value
@@ -71,16 +76,23 @@ func SetText(text []byte, name string, e Edit) ([]byte, error) {
 }
 
 func (f *File) edit(text []byte, e Edit) ([]byte, error) {
-	s := f.Section(e.Type, e.Section)
+	if s := f.Section(e.Type, e.Section); s != nil {
+		return f.setIn(text, s, e)
+	}
+	gap := ""
+	if f.end > 0 {
+		gap = lineBreak(text, f.end) + "\n"
+	}
+	return splice(text, f.end, f.end, gap+"config "+e.Type+" "+quote(e.Section)+"\n"+e.line()+"\n"), nil
+}
+
+func (e Edit) line() string { return "\toption " + e.Option + " " + quote(e.Value) }
+
+// setIn sets e's option in section s.
+func (f *File) setIn(text []byte, s *Section, e Edit) ([]byte, error) {
 	o := s.Option(e.Option)
-	line := "\toption " + e.Option + " " + quote(e.Value)
+	line := e.line()
 	switch {
-	case s == nil:
-		gap := ""
-		if f.end > 0 {
-			gap = lineBreak(text, f.end) + "\n"
-		}
-		return splice(text, f.end, f.end, gap+"config "+e.Type+" "+quote(e.Section)+"\n"+line+"\n"), nil
 	case o == nil:
 		at := afterLine(text, s.end)
 		if at < 0 { // another statement follows on the same line

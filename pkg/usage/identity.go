@@ -2,6 +2,8 @@ package usage
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -22,7 +24,18 @@ const (
 	NameLease  = "lease"  // dnsmasq's lease file: what the device called itself
 	NameOdhcpd = "odhcpd" // odhcpd's lease file: the same
 	NameEthers = "ethers" // /etc/ethers
+	NameFile   = "file"   // the file that was read for the numbers
 )
+
+// Categories are what a device can be for, by its use or the owner's word. The
+// first is none; they are appended, never renumbered.
+var Categories = [...]string{"", "streaming", "gaming", "iot", "server", "backup", "work", "printer", "idle"}
+
+// IsCategory tells whether a device can have that category.
+func IsCategory(name string) bool { return name != "" && slices.Contains(Categories[:], name) }
+
+// CategoryList names the categories for a message.
+func CategoryList() string { return strings.Join(Categories[1:], ", ") }
 
 // Identity is who a device is, as far as the router knows. Every text is clean
 // and at most MaxName bytes long; "" is unknown.

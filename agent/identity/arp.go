@@ -14,13 +14,14 @@ const (
 	atfCom      = 0x2 // flag: the entry is complete
 )
 
-// neighbours decodes /proc/net/arp, the IPv4 neighbours:
+// arpTable decodes /proc/net/arp, the IPv4 neighbours:
 //
 //	IP address       HW type     Flags       HW address            Mask     Device
 //	192.168.1.5      0x1         0x2         02:77:00:00:00:11     *        br-lan
 //
-// An entry that is not complete has no MAC yet and is skipped.
-func neighbours(r io.Reader, add func(host)) error {
+// An entry that is not complete has no MAC yet and is skipped. The file does
+// not say when a neighbour was last heard of: all count as heard of now.
+func arpTable(r io.Reader, add func(host)) error {
 	return eachLine(r, func(f []string) {
 		if len(f) < 4 {
 			return
@@ -38,9 +39,13 @@ func neighbours(r io.Reader, add func(host)) error {
 			return
 		}
 		mac, err := usage.ParseMAC(f[3])
-		if err != nil || mac.IsZero() {
+		if err != nil || !isDevice(mac) {
 			return
 		}
-		add(host{mac: mac, addr: addr})
+		h := host{mac: mac, addr: addr}
+		if len(f) > 5 {
+			h.network = f[5]
+		}
+		add(h)
 	})
 }
