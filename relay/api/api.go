@@ -47,20 +47,23 @@ type Store interface {
 type API struct {
 	// Now is the clock of timestamps and of the keys' expiry.
 	Now func() time.Time
+	// Answered, if set, is told of every answer. It must return at once.
+	Answered func(Done)
 
-	hub   Hub
-	store Store
-	log   *slog.Logger
-	keys  *keyring
-	known *known
-	mux   *http.ServeMux
-	huma  huma.API
-	docs  document
+	limits limits
+	hub    Hub
+	store  Store
+	log    *slog.Logger
+	keys   *keyring
+	known  *known
+	mux    *http.ServeMux
+	huma   huma.API
+	docs   document
 }
 
 // New makes the API.
 func New(s Store, h Hub, log *slog.Logger) *API {
-	a := &API{Now: time.Now, hub: h, store: s, log: log, keys: newKeyring(s, log), known: newKnown(), mux: http.NewServeMux()}
+	a := &API{Now: time.Now, hub: h, store: s, log: log, keys: newKeyring(s, log), known: newKnown(), limits: newLimits(0, 0), mux: http.NewServeMux()}
 	a.huma = huma.NewAPI(humaConfig(), mounter{a})
 	a.mountOpen()
 	a.mountRouters()
@@ -74,7 +77,7 @@ func New(s Store, h Hub, log *slog.Logger) *API {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The mux would redirect a path like //api, with a page of HTML.
 	if p := r.URL.Path; p == "" || path.Clean(p) != strings.TrimSuffix(p, "/") && p != "/" {
-		a.endpoint(&route{}, unknownPath).ServeHTTP(w, r)
+		a.endpoint(&route{}, a.unknownPath).ServeHTTP(w, r)
 		return
 	}
 	a.mux.ServeHTTP(w, r)
@@ -137,6 +140,7 @@ func (a *API) endpoint(rt *route, answer handler) http.Handler {
 		x.reply.Set("Cache-Control", "no-store")
 		x.reply.Set("X-Content-Type-Options", "nosniff")
 		data, err := a.guarded(answer, x)
+		a.tell(x, err)
 		if err == nil && x.stream != nil {
 			a.writeStream(w, x)
 			return
@@ -159,11 +163,11 @@ func (a *API) guarded(answer handler, x *exchange) (data json.RawMessage, err er
 // through to the handler.
 func (a *API) keyed(next handler) handler {
 	return func(x *exchange) (json.RawMessage, error) {
-		key, err := a.keys.open(x.Context(), secretOf(x.Request), a.Now())
+		key, err := a.admit(x)
+		x.key = key
 		if err != nil {
 			return nil, err
 		}
-		x.key = key
 		if err := mayDo(&key, x.route.needs); err != nil {
 			return nil, err
 		}
@@ -172,7 +176,10 @@ func (a *API) keyed(next handler) handler {
 }
 
 // unknownPath answers what nothing else does.
-func unknownPath(x *exchange) (json.RawMessage, error) {
+func (a *API) unknownPath(x *exchange) (json.RawMessage, error) {
+	if err := a.openTo(x); err != nil {
+		return nil, err
+	}
 	return nil, &failure{status: http.StatusNotFound, code: "NOT_FOUND",
 		message: fmt.Sprintf("there is nothing at %s", usage.Clean(x.URL.Path, 200))}
 }

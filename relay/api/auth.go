@@ -102,6 +102,12 @@ func errBadKey() error {
 	return usage.Errorf(usage.Unauthenticated, "this API key is unknown, expired or revoked; make a new one with netpilot-relay key create")
 }
 
+// trusts tells whether the secret was found to be a key's lately.
+func (k *keyring) trusts(secret string, now time.Time) bool {
+	key, ok := k.remembered(store.HashOf(secret), now)
+	return ok && key.InForce(now)
+}
+
 func (k *keyring) remembered(hash store.Hash, now time.Time) (store.Key, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -1,0 +1,36 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/relay/store"
+)
+
+// Done is one request that was answered, for the audit log and the metrics.
+type Done struct {
+	Method  string
+	Path    string // as the table of routes has it, so of a bounded number; "" for an unknown one
+	Status  int
+	Code    string // of the error, "" for none
+	Key     store.Key
+	Router  usage.RouterID // "" if it was about none
+	Address string
+	Changes bool // it needs more than the scope read
+	Took    time.Duration
+}
+
+// tell tells Answered of an exchange that ended so.
+func (a *API) tell(x *exchange, err error) {
+	if a.Answered == nil {
+		return
+	}
+	d := Done{Method: x.Method, Path: x.route.path, Status: http.StatusOK, Key: x.key, Router: x.router, Address: x.RemoteAddr,
+		Changes: x.route.needs == store.ScopeWrite, Took: a.Now().Sub(x.began)}
+	if err != nil {
+		f := x.fail(err)
+		d.Status, d.Code = f.status, f.code
+	}
+	a.Answered(d)
+}
