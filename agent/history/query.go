@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/pkg/zone"
 )
 
 // By is what a query tells apart.
@@ -77,7 +78,7 @@ func (s *Store) Query(ctx context.Context, q Query, visit func(usage.Slot) error
 	defer v.close()
 	a := &answer{
 		v: v, q: &q, visit: visit, ctx: ctx,
-		grid: newGrid(s.opts.Location, q.Resolution, from),
+		grid: grid{zone.NewGrid(s.opts.Location, q.Resolution, from)},
 		at:   make(map[*segment]*index),
 	}
 	defer a.releaseAll()
@@ -117,7 +118,7 @@ type answer struct {
 	q     *Query
 	visit func(usage.Slot) error
 	ctx   context.Context
-	grid  *grid
+	grid  grid
 	info  Info
 
 	at    map[*segment]*index // of the segments in the window
@@ -272,7 +273,7 @@ func (a *answer) emit() error {
 	if err := a.ctx.Err(); err != nil {
 		return err
 	}
-	loc := a.grid.loc
+	loc := a.grid.Location()
 	slot := usage.Slot{Start: time.Unix(a.slot.start, 0).In(loc), Length: time.Duration(a.slot.end-a.slot.start) * time.Second}
 	a.info.Longest = max(a.info.Longest, slot.Length)
 	a.info.Coarser = a.info.Coarser || a.grid.slot(a.slot.start) != a.slot
