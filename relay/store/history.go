@@ -28,6 +28,15 @@ type History interface {
 	// Gaps gives the declared gaps that overlap r, oldest first.
 	Gaps(ctx context.Context, router usage.RouterID, r usage.Range) ([]usage.Gap, error)
 
+	// SetRetention says how long a router's history is kept; zeroes are the
+	// defaults. Kind NotFound for an unknown router.
+	SetRetention(ctx context.Context, router usage.RouterID, r Retention) error
+	// Retention is what SetRetention set, zeroes where nothing was.
+	Retention(ctx context.Context, router usage.RouterID) (Retention, error)
+	// Tidy sums up and deletes what has come of age at now. Call it now and
+	// then; it may take long and disturbs little.
+	Tidy(ctx context.Context, now time.Time) error
+
 	// KeepAnswer remembers the last answer of a router to one of
 	// AnswerMethods, for when it is offline. It is on disk within
 	// AnswerWithin and need not survive a crash.
@@ -61,6 +70,44 @@ type Replica struct {
 	AsOf, Through time.Time
 	Counting      json.RawMessage // last known, as the router wrote it
 	CountingAt    time.Time       // by the relay's clock
+}
+
+// Retention is how long a router's history is kept: as buckets of five
+// minutes, then summed up to hours, then to days of the router's zone.
+type Retention struct {
+	FiveMinutes, Hours, Days time.Duration
+}
+
+// The defaults of Retention.
+const (
+	KeepFiveMinutes = 48 * time.Hour
+	KeepHours       = 35 * usage.Day
+	KeepDays        = 3 * 366 * usage.Day
+)
+
+// OrDefault puts the defaults in the place of zeroes.
+func (r Retention) OrDefault() Retention {
+	if r.FiveMinutes == 0 {
+		r.FiveMinutes = KeepFiveMinutes
+	}
+	if r.Hours == 0 {
+		r.Hours = max(KeepHours, r.FiveMinutes)
+	}
+	if r.Days == 0 {
+		r.Days = max(KeepDays, r.Hours)
+	}
+	return r
+}
+
+// Check refuses what makes no sense, with kind Invalid.
+func (r Retention) Check() error {
+	all := r.OrDefault()
+	switch {
+	case all.FiveMinutes < time.Hour || all.Hours < all.FiveMinutes || all.Days < all.Hours || all.Days > 20*366*usage.Day:
+		return usage.Errorf(usage.Invalid, "history cannot be kept for %s in five minutes, %s in hours and %s in days: "+
+			"at least an hour, each at least as long as the one before, at most 20 years", all.FiveMinutes, all.Hours, all.Days)
+	}
+	return nil
 }
 
 // By is what a query tells apart.

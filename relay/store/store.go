@@ -1,5 +1,6 @@
 // Package store says what the relay keeps: which routers are enrolled, the
-// tokens that enrol them, and the keys of the backends that ask about them.
+// tokens that enrol them, the keys of the backends that ask about them, and
+// what the routers push of their history.
 // An engine, such as package sqlite below it, does the keeping; package
 // storetest is what every engine must pass.
 package store
@@ -16,6 +17,8 @@ import (
 // one database. Errors a person can act on are *usage.Error; times are kept to
 // the millisecond.
 type Store interface {
+	History
+
 	// CreateToken keeps a new enrolment token and forgets those that
 	// expired more than a month ago.
 	CreateToken(ctx context.Context, t Token, hash Hash) error

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite", without cgo
@@ -26,8 +27,18 @@ const readers = 4
 
 // DB is an open database.
 type DB struct {
+	path  string
 	read  *sql.DB
 	write *sql.DB // one connection: SQLite has one writer, and waiting here is cheaper than being refused there
+	stmts statements
+
+	jobs    chan *job     // to the writer; not buffered, so what it has not taken is still its caller's
+	closing chan struct{} // closed by Close
+	written chan struct{} // closed when the writer has ended
+	once    sync.Once     // of Close
+
+	mu      sync.Mutex // guards answers
+	answers map[answerKey]store.Answer
 }
 
 // Open opens the database at path, creates it with mode 0600 if there is none,
@@ -44,7 +55,7 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("create database: %w", err)
 	}
-	db := &DB{}
+	db := &DB{path: path, jobs: make(chan *job), closing: make(chan struct{}), answers: make(map[answerKey]store.Answer)}
 	if db.write, err = open(path, 1, url.Values{"_txlock": {"immediate"}}); err != nil {
 		return nil, err
 	}
@@ -54,6 +65,11 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if db.read, err = open(path, readers, url.Values{}, "query_only(1)"); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if err := db.stmts.prepare(ctx, db.write); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, explain(err)), db.Close())
+	}
+	db.written = make(chan struct{})
+	go db.writer() // ends by Close, which waits for it
 	return db, nil
 }
 
@@ -76,6 +92,10 @@ func open(path string, conns int, params url.Values, pragmas ...string) (*sql.DB
 
 // Close closes the database; calling it twice is harmless.
 func (db *DB) Close() error {
+	db.once.Do(func() { close(db.closing) })
+	if db.written != nil {
+		<-db.written
+	}
 	var errs []error
 	for _, d := range []*sql.DB{db.read, db.write} {
 		if d != nil {
@@ -89,7 +109,7 @@ func (db *DB) Close() error {
 func (db *DB) Check(ctx context.Context) error {
 	var verdict string
 	if err := db.read.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
-		return fmt.Errorf("check database: %w", err)
+		return fmt.Errorf("check database: %w", explain(err))
 	}
 	if verdict != "ok" {
 		return fmt.Errorf("the database is damaged (%s); restore it from a backup, or move it away and enrol anew", verdict)

@@ -32,6 +32,17 @@ func Run(t *testing.T, open func(t *testing.T) (s store.Store, reopen func() sto
 		"rotation":   testRotation,
 		"audit":      testAudit,
 		"durability": testDurability,
+
+		"push":         testPush,
+		"pushRefused":  testPushRefused,
+		"open":         testOpen,
+		"restart":      testRestart,
+		"query":        testQuery,
+		"tidy":         testTidy,
+		"retention":    testRetention,
+		"random":       testRandomHistory,
+		"pushTogether": testPushTogether,
+		"answers":      testAnswers,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, reopen := open(t)
