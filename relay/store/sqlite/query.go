@@ -23,11 +23,6 @@ type kept struct {
 	loc    *time.Location
 }
 
-// querier is a transaction or a database.
-type querier interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
 // replica reads the router's replica. The number is 0 if there is none.
 func replica(ctx context.Context, db querier, router usage.RouterID) (k kept, err error) {
 	var pushed, asOf, through, countingAt int64
