@@ -1,14 +1,22 @@
 package command
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"os/exec"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/netpilot/netpilot/agent/config"
+	"github.com/netpilot/netpilot/agent/local"
+	"github.com/netpilot/netpilot/agent/method"
 	"github.com/netpilot/netpilot/agent/uplink"
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
@@ -25,12 +33,14 @@ func (p *program) enroll() *cli.Command {
 			"netpilot-agent enroll --relay https://relay.example", "asks for the token",
 			"netpilot-agent enroll --relay https://relay.example --token-file F", "reads it from a file",
 			"echo $TOKEN | netpilot-agent enroll --relay https://relay.example", "reads it from a pipe",
-		) + "\n\nA token comes from: netpilot-relay enrolment create. It is good for 15 minutes and one router." +
+		) + "\n\nThen it restarts the service and waits until the link is up; the exit code is 1 if it is not up within a minute." +
+			"\nA token comes from: netpilot-relay enrolment create. It is good for 15 minutes and one router." +
 			"\nA token is never taken from the command line, which every user of the router can see.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "relay", Usage: "the relay's `URL`, https://HOST; http:// only on loopback"},
 			&cli.StringFlag{Name: "token-file", Usage: "`FILE` that holds the token"},
 			caFileFlag(),
+			&cli.BoolFlag{Name: "no-wait", Usage: "do not wait until the link is up"},
 		},
 		Action: p.runEnroll,
 	}
@@ -77,8 +87,76 @@ func (p *program) runEnroll(c *cli.Context) error {
 	if err := config.Enable(r.root, true); err != nil {
 		return fmt.Errorf("enrolled, but the service could not be enabled in %s: %w", r.path(config.Path), err)
 	}
-	_, err = fmt.Fprintf(p.stdout, "enrolled as router %s at %s\nnext: service netpilot-agent restart, then: netpilot-agent status\n", facts.ID.Short(), relay)
-	return err
+	fmt.Fprintf(p.stdout, "enrolled as router %s at %s\n", facts.ID.Short(), relay)
+	return p.startLink(c, r)
+}
+
+// linkWithin is how long enroll waits for the link: a dial may take 20 s, and
+// a first one that fails is followed by more.
+const linkWithin = time.Minute
+
+// startLink restarts the service, so that it takes the new identity, and waits
+// until its link is up.
+func (p *program) startLink(c *cli.Context, r *router) error {
+	script := r.path("/etc/init.d/netpilot-agent")
+	if _, err := os.Stat(script); errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(p.stdout, "next: netpilot-agent run, for there is no %s; then: netpilot-agent status\n", script)
+		return nil
+	}
+	for _, action := range []string{"enable", "restart"} {
+		ctx, cancel := context.WithTimeout(c.Context, linkWithin)
+		said, err := exec.CommandContext(ctx, script, action).CombinedOutput()
+		cancel()
+		if err != nil {
+			return fmt.Errorf("enrolled, but %s %s failed (%w): %s; see: logread -e netpilot-agent",
+				script, action, err, usage.Clean(strings.TrimSpace(string(said)), 300))
+		}
+	}
+	if c.Bool("no-wait") {
+		fmt.Fprint(p.stdout, "the service restarts; next: netpilot-agent status\n")
+		return nil
+	}
+	done := p.progress("waiting for the link")
+	err := waitForLink(c.Context, func(ctx context.Context) (method.UplinkStatus, error) {
+		reply, err := local.Call(ctx, r.path(local.Path), "status", nil)
+		var s method.Status
+		if err == nil {
+			err = json.Unmarshal(reply, &s)
+		}
+		return s.Uplink, err
+	})
+	done()
+	if err != nil {
+		return fmt.Errorf("enrolled, but %w", err)
+	}
+	fmt.Fprint(p.stdout, "the link is up; next: netpilot-agent status\n")
+	return nil
+}
+
+// waitForLink asks until the daemon has a link. A failure that more dials may
+// cure is waited out; the error says the last one.
+func waitForLink(ctx context.Context, ask func(context.Context) (method.UplinkStatus, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, linkWithin)
+	defer cancel()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	why := local.ErrNoDaemon.Error()
+	for {
+		u, err := ask(ctx)
+		switch {
+		case err == nil && u.Connected:
+			return nil
+		case err == nil && u.Error != "":
+			why = u.Error
+		case err != nil && ctx.Err() == nil:
+			why = err.Error()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("there is no link yet: %s; the service goes on trying, see: netpilot-agent status", usage.Clean(why, 300))
+		case <-tick.C:
+		}
+	}
 }
 
 // token reads the token from a file, or from stdin, where a person is asked.

@@ -25,6 +25,10 @@ import (
 // namesFor is how long the daemon keeps the names of services it read.
 const namesFor = 2 * time.Second
 
+// lockPath is what the readers of nlbwmon on this router take turns by,
+// beside the local socket.
+const lockPath = "/var/run/netpilot/nlbwmon.lock"
+
 // router is everything the verbs know about the router below the root.
 type router struct {
 	root     string
@@ -66,7 +70,7 @@ func (p *program) router(c *cli.Context) (*router, error) {
 		Router: &source.Router{
 			SnapshotPath: r.path(r.config.Snapshot),
 			SocketPath:   r.path(r.config.NlbwmonSocket),
-			LockPath:     r.path(filepath.Join(filepath.Dir(r.config.NlbwmonSocket), "netpilot-nlbwmon.lock")),
+			LockPath:     r.path(lockPath),
 			NlbwPath:     r.path("/usr/sbin/nlbw"),
 			SQLitePath:   r.path("/tmp/nlbw.db"),
 			DatabaseDir:  r.path(nlbwmonConfig.DatabaseDirectory),

@@ -8,11 +8,13 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/netpilot/netpilot/agent/config"
 	"github.com/netpilot/netpilot/agent/history"
@@ -35,11 +37,13 @@ func (p *program) run() *cli.Command {
 		Description: examples(
 			"netpilot-agent run", "as the service does; the log goes to stderr",
 			"netpilot-agent run --log-level debug", "with every call in the log",
-		),
+			"netpilot-agent run --check", "say whether it could start, and end",
+		) + "\n\nSignal USR1 says that the network or the clock is there now: it dials at once where it waits to.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "log-level", Usage: "`LEVEL`: debug, info, warn or error (default: option log_level)"},
 			&cli.StringFlag{Name: "remote-access", Usage: "what the relay may ask `FOR`: off, read or full (default: option remote_access)"},
 			caFileFlag(),
+			&cli.BoolFlag{Name: "check", Usage: "check the configuration and the identity, and end"},
 		},
 		Action: p.runDaemon,
 	}
@@ -62,7 +66,53 @@ func (p *program) runDaemon(c *cli.Context) error {
 			return misuse{err}
 		}
 	}
+	if c.Bool("check") {
+		_, _, err := identityOf(r)
+		return err
+	}
 	return p.daemon(c.Context, r, logger(p.stderr, level))
+}
+
+// identityOf reads the router's facts and its identity, nil where it is not
+// enrolled. An identity of another router is an error.
+func identityOf(r *router) (config.Router, *config.Identity, error) {
+	facts, err := config.ReadRouter(r.root)
+	if err != nil {
+		return facts, nil, err
+	}
+	id, err := config.LoadIdentity(r.root)
+	switch {
+	case errors.Is(err, config.ErrNotEnrolled):
+		return facts, nil, nil
+	case err != nil:
+		return facts, nil, err
+	case id.RouterID != facts.ID:
+		return facts, nil, fmt.Errorf("%s is of router %s and this is %s (was the board changed?); enrol it anew: netpilot-agent enroll --relay %s --token-file FILE",
+			r.path(config.IdentityPath), id.RouterID.Short(), facts.ID.Short(), id.Relay)
+	}
+	return facts, &id, nil
+}
+
+// wakes gives a token for each signal USR1, as the router's hotplug scripts
+// send it, until ctx ends. One that nobody takes waits.
+func wakes(log *slog.Logger) (tokens <-chan struct{}, task func(context.Context) error) {
+	wake, signals := make(chan struct{}, 1), make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGUSR1)
+	return wake, func(ctx context.Context) error {
+		defer signal.Stop(signals)
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-signals:
+				log.Debug("woken by signal USR1")
+				select {
+				case wake <- struct{}{}:
+				default:
+				}
+			}
+		}
+	}
 }
 
 // Where the history lies below the root: in RAM, and its copy on flash.
@@ -150,7 +200,7 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 	for _, w := range r.warnings {
 		log.Warn("configuration", "warning", w.String())
 	}
-	facts, err := config.ReadRouter(r.root)
+	facts, id, err := identityOf(r)
 	if err != nil {
 		return err
 	}
@@ -190,19 +240,15 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 		sampler, r.agent.Live = p.sampler(r, store, keeper, log)
 		tasks = append(tasks, sampler.Run, r.agent.Live.Run)
 	}
-	id, err := config.LoadIdentity(r.root)
-	switch {
-	case errors.Is(err, config.ErrNotEnrolled):
-		log.Warn("no link", "err", err)
-	case err != nil:
-		return err
-	case id.RouterID != facts.ID:
-		return fmt.Errorf("%s is of router %s and this is %s (was the board changed?); enrol it anew: netpilot-agent enroll --relay %s --token-file FILE",
-			r.path(config.IdentityPath), id.RouterID.Short(), facts.ID.Short(), id.Relay)
-	default:
+	wake, watch := wakes(log)
+	tasks = append(tasks, watch)
+	if id == nil {
+		log.Warn("no link", "err", config.ErrNotEnrolled)
+	} else {
 		up := uplink.New(uplink.Options{
 			Client:   p.client(r),
-			Identity: id,
+			Identity: *id,
+			Wake:     wake,
 			Hello:    r.agent.Hello,
 			Handle: func(ctx context.Context, name string, params json.RawMessage) (json.RawMessage, error) {
 				began := time.Now()
@@ -218,12 +264,12 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 		own := r.agent.Status
 		r.agent.Status = func(ctx context.Context) method.Status {
 			s := own(ctx)
-			s.Uplink = uplinkStatus(id, up.State())
+			s.Uplink = uplinkStatus(*id, up.State())
 			return s
 		}
 		tasks = append(tasks, up.Run)
 	}
-	log.Info("netpilot-agent runs", "version", p.build.Version, "router", facts.ID.Short(), "enrolled", err == nil)
+	log.Info("netpilot-agent runs", "version", p.build.Version, "router", facts.ID.Short(), "enrolled", id != nil)
 	return together(ctx, tasks)
 }
 

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -46,6 +47,10 @@ type Config struct {
 	NlbwmonSocket string
 	Snapshot      string // nlbwmon's live database
 	Protocols     string // protocol names, "" for the file nlbwmon itself reads
+
+	// These two are for the init script, which gives them to Go's runtime.
+	MemoryLimit int // MiB, 0 for a share of the router's RAM
+	GOGC        int // percent, 0 for what the init script thinks best
 }
 
 // Default is the configuration of a router without a configuration file.
@@ -107,6 +112,14 @@ func options() []option {
 		{"protocols", "an absolute path", func(c *Config, v string) bool {
 			c.Protocols = v
 			return isPath(v)
+		}},
+		{"memory_limit", "MiB from 4 to 1024, or 0", func(c *Config, v string) (ok bool) {
+			c.MemoryLimit, ok = parseNumber(v, 4, 1024)
+			return ok
+		}},
+		{"gogc", "percent from 10 to 400, or 0", func(c *Config, v string) (ok bool) {
+			c.GOGC, ok = parseNumber(v, 10, 400)
+			return ok
 		}},
 	}
 }
@@ -198,6 +211,12 @@ func parseLevel(s string) (slog.Level, bool) {
 		return slog.LevelError, true
 	}
 	return slog.LevelInfo, false
+}
+
+// parseNumber takes 0 and what lies between lowest and highest.
+func parseNumber(s string, lowest, highest int) (int, bool) {
+	n, err := strconv.Atoi(s)
+	return n, err == nil && (n == 0 || n >= lowest && n <= highest)
 }
 
 func isPath(s string) bool {

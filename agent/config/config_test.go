@@ -75,20 +75,22 @@ config agent 'agent'
 	option nlbwmon_socket '/tmp/n.sock'
 	option snapshot '/tmp/n/0.db'
 	option protocols '/tmp/protocols'
+	option memory_limit '12'
+	option gogc '25'
 	option history_days '35'
 config agent 'other'
 config history
 `})
 	got, warnings, err := Load(dir)
-	want := Config{true, AccessRead, "/etc/netpilot/ca.pem", slog.LevelDebug, "/tmp/n.sock", "/tmp/n/0.db", "/tmp/protocols"}
+	want := Config{true, AccessRead, "/etc/netpilot/ca.pem", slog.LevelDebug, "/tmp/n.sock", "/tmp/n/0.db", "/tmp/protocols", 12, 25}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	path := filepath.Join(dir, Path)
 	wants := []string{
-		path + ":10: option history_days is unknown to this version",
-		path + `:11: section agent "other" is not used`,
-		path + `:12: section history "" is not used`,
+		path + ":12: option history_days is unknown to this version",
+		path + `:13: section agent "other" is not used`,
+		path + `:14: section history "" is not used`,
 	}
 	if len(warnings) != len(wants) {
 		t.Fatalf("got %v, want %v", warnings, wants)

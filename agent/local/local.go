@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"syscall"
@@ -25,7 +26,10 @@ import (
 )
 
 // Path is where the socket lies, below the root.
-const Path = "/var/run/netpilot.sock"
+//
+// The directory is the agent's own: in its jail only that is writable below
+// /var/run.
+const Path = "/var/run/netpilot/agent.sock"
 
 // Bounds of one conversation.
 const (
@@ -86,6 +90,9 @@ func (s *server) serve(ctx context.Context, path string) error {
 
 // listen binds path with mode 0600, in place of a socket that nobody serves.
 func listen(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("make room for the socket: %w", err)
+	}
 	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
 		conn.Close()
 		return nil, fmt.Errorf("another netpilot-agent answers at %s; try: service netpilot-agent status", path)

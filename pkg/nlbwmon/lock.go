@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +48,9 @@ func (c *Client) lock(ctx context.Context, deadline time.Time) (unlock func(), e
 // lock takes an exclusive flock on path, which is created and stays. It
 // returns ErrLocked if another one holds it until the deadline.
 func lock(ctx context.Context, path string, deadline time.Time) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("make room for the lock file: %w", err)
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock file: %w", err)
