@@ -88,10 +88,15 @@ func (m *Memory) state(dst []byte, keep func(*known) bool) []byte {
 			end = s.to
 		}
 	}
-	body := dst[start+stateHead:]
-	binary.LittleEndian.PutUint32(dst[start+len(stateMagic):], uint32(len(body)))
-	binary.LittleEndian.PutUint32(dst[start+len(stateMagic)+4:], crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
+	seal(dst[start:])
 	return dst
+}
+
+// seal writes length and checksum of the body into the head before it.
+func seal(data []byte) {
+	body := data[stateHead:]
+	binary.LittleEndian.PutUint32(data[len(stateMagic):], uint32(len(body)))
+	binary.LittleEndian.PutUint32(data[len(stateMagic)+4:], crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
 }
 
 // restore decodes a Memory. Whatever the bytes, what comes back is within all

@@ -126,7 +126,15 @@ func (t *Text) Remove(s *Section) error {
 	}
 	text := t.text
 	for i := len(s.heads) - 1; i >= 0; i-- {
-		text = cut(text, s.heads[i][0], s.heads[i][1])
+		at := s.heads[i][0]
+		text = cut(text, at, s.heads[i][1])
+		// The empty line that set it off goes too.
+		for at > 0 && at <= len(text) && (text[at-1] == ' ' || text[at-1] == '\t') {
+			at--
+		}
+		if at > 1 && text[at-1] == '\n' && text[at-2] == '\n' && (at >= len(text) || text[at] == '\n') {
+			text = splice(text, at-1, at, "")
+		}
 	}
 	return t.take(text)
 }

@@ -48,7 +48,7 @@ func replace(path string, change func(text []byte) ([]byte, error)) error {
 		}
 	}
 	changed, err := change(text)
-	if err != nil || f != nil && bytes.Equal(text, changed) {
+	if err != nil || bytes.Equal(text, changed) {
 		return err
 	}
 	return atomicfile.Write(path, changed, mode)
