@@ -70,6 +70,7 @@ A first start, each line in a terminal of its own:
 			p.enrolmentCommand(),
 			p.routerCommand(),
 			p.keyCommand(),
+			p.auditCommand(),
 			p.completionCommand(),
 			p.versionCommand(),
 		},

@@ -52,6 +52,7 @@ func (p *program) enrolmentCreate(c *cli.Context) error {
 		if err := db.CreateToken(c.Context, t, hash); err != nil {
 			return fmt.Errorf("create token: %w", err)
 		}
+		p.record(c, db, "", store.Key{}, t.Note)
 		fmt.Fprintln(p.stdout, token)
 		fmt.Fprintf(p.stderr, "This token enrols one router until %s. Put it into a file on the router, then there:\n"+
 			"  netpilot-agent enroll --relay https://ADDRESS-OF-THIS-RELAY --token-file FILE\n", t.ExpiresAt.Format(time.DateTime))

@@ -126,6 +126,7 @@ func (p *program) keyCreate(c *cli.Context) error {
 		if err := db.CreateKey(c.Context, k, hash); err != nil {
 			return fmt.Errorf("create key: %w", err)
 		}
+		p.record(c, db, "", k, "scope "+string(k.Scope)+", sees "+sees(&k))
 		fmt.Fprintln(p.stdout, secret)
 		fmt.Fprintf(p.stderr, "This is key %s (%s); it is not shown again. Send it as \"Authorization: Bearer KEY\",\n"+
 			"or put it into the relay's address as https://netpilot:KEY@ADDRESS.\n", k.ID, k.Name)
@@ -200,6 +201,7 @@ func (p *program) keyRotate(c *cli.Context) error {
 		if err != nil {
 			return fmt.Errorf("rotate key: %w", err)
 		}
+		p.record(c, db, "", k, "the old one until "+k.OldUntil.Format(time.RFC3339))
 		fmt.Fprintln(p.stdout, secret)
 		fmt.Fprintf(p.stderr, "This is the new secret of key %s (%s); the old one works until %s.\n", k.ID, k.Name, stamp(k.OldUntil))
 		return nil
@@ -223,6 +225,9 @@ func (p *program) keyRouters(c *cli.Context) error {
 		if err != nil {
 			return fmt.Errorf("change what the key sees: %w", err)
 		}
+		if len(add)+len(remove) > 0 {
+			p.record(c, db, "", k, fmt.Sprintf("%d added, %d removed, sees %s", len(add), len(remove), sees(&k)))
+		}
 		for _, id := range k.Routers {
 			fmt.Fprintln(p.stdout, id)
 		}
@@ -239,6 +244,7 @@ func (p *program) keyRevoke(c *cli.Context) error {
 		if err != nil {
 			return fmt.Errorf("revoke key: %w", err)
 		}
+		p.record(c, db, "", k, "")
 		fmt.Fprintf(p.stderr, "Revoked key %s (%s).\n", k.ID, k.Name)
 		return nil
 	})

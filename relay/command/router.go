@@ -167,6 +167,12 @@ func (p *program) routerRotate(c *cli.Context) error {
 		if err != nil {
 			return fmt.Errorf("rotate secrets: %w", err)
 		}
+		for _, id := range ids {
+			p.record(c, db, id, store.Key{}, "")
+		}
+		if len(ids) == 0 {
+			p.record(c, db, "", store.Key{}, fmt.Sprintf("all %d routers", n))
+		}
 		fmt.Fprintf(p.stderr, "%d routers are asked for a new secret; netpilot-relay audit says when they changed.\n", n)
 		return nil
 	})
@@ -187,6 +193,7 @@ func (p *program) routerRevoke(c *cli.Context) error {
 		if err := db.RevokeRouter(c.Context, r.ID, p.now()); err != nil {
 			return fmt.Errorf("revoke router: %w", err)
 		}
+		p.record(c, db, r.ID, store.Key{}, r.Name)
 		fmt.Fprintf(p.stderr, "Revoked router %s (%s).\n", r.ID.Short(), r.Name)
 		return nil
 	})

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -25,6 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/netpilot/netpilot/pkg/wire"
+	"github.com/netpilot/netpilot/relay/front"
 	"github.com/netpilot/netpilot/relay/store/storetest"
 )
 
@@ -164,7 +166,7 @@ func TestServe(t *testing.T) {
 	if code != exitFailed || !strings.Contains(stderr, "was revoked before") {
 		t.Errorf("revoke again: got %d %s", code, stderr)
 	}
-	if status, body := r.get("/api/device-usage/current?routerId="+id, key); status != 503 || !strings.Contains(body, "revoked") {
+	if status, body := r.get("/api/device-usage/records?routerId="+id, key); status != 503 || !strings.Contains(body, "revoked") {
 		t.Errorf("revoked router: got %d %s", status, body)
 	}
 }
@@ -180,9 +182,9 @@ func TestStop(t *testing.T) {
 		body   string
 	}
 	answers := make(chan answer, 3)
-	for range cap(answers) {
+	for i := range cap(answers) {
 		go func() { // ends with the answer
-			status, body := r.get("/api/device-usage/status?routerId="+string(storetest.RouterID(1)), key)
+			status, body := r.get(fmt.Sprintf("/api/device-usage/records?limit=%d&routerId=%s", i+1, storetest.RouterID(1)), key)
 			answers <- answer{status, body}
 		}()
 	}
@@ -227,7 +229,7 @@ func TestReadyFile(t *testing.T) {
 func TestServeTLS(t *testing.T) {
 	dir := t.TempDir()
 	cert, key, pool := selfSigned(t, dir)
-	r := start(t, Config{Data: dir, TLSCert: cert, TLSKey: key})
+	r := start(t, Config{Data: dir, TLS: front.TLS{CertFile: cert, KeyFile: key, Log: slog.New(slog.DiscardHandler)}})
 	r.http.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: pool}
 	status, body := r.get("/health", "")
 	if !strings.HasPrefix(r.url, "https://") || status != 200 || !strings.Contains(body, "Server is healthy") {

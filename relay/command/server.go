@@ -13,6 +13,8 @@ import (
 
 	"github.com/netpilot/netpilot/pkg/wire"
 	"github.com/netpilot/netpilot/relay/api"
+	"github.com/netpilot/netpilot/relay/audit"
+	"github.com/netpilot/netpilot/relay/front"
 	"github.com/netpilot/netpilot/relay/gateway"
 	"github.com/netpilot/netpilot/relay/hub"
 )
@@ -33,10 +35,18 @@ const (
 type Config struct {
 	Version string // of this program, for the log
 	Listen  string // host:port; port 0 takes any free one
-	TLSCert string // PEM files; both or none
-	TLSKey  string
-	Data    string // directory, made if it does not exist
-	Log     *slog.Logger
+	TLS     front.TLS
+	// RequireClientCert has routers show a certificate besides their secret.
+	RequireClientCert bool
+	Proxies           front.Proxies // that bring all requests, over plain HTTP
+	Data              string        // directory, made if it does not exist
+	KeyRate           float64       // requests a second of each key; this and the next two: 0 for no limit
+	AddressRate       float64       // requests a second without a good key of each address
+	LinkRate          float64       // new links a second
+	MaxWaiting        int           // connections that nothing is asked on; 0 for 4096
+	AuditKeep         time.Duration // 0 for a year
+	AuditRows         int           // 0 for a million
+	Log               *slog.Logger
 	// Ready, if not nil, is called with the relay's URL once it serves; an
 	// error ends it.
 	Ready func(url string) error
@@ -44,18 +54,43 @@ type Config struct {
 	Drain time.Duration
 }
 
-// check refuses what cannot be served safely.
+// secure tells whether the relay speaks TLS itself.
+func (cfg *Config) secure() bool { return cfg.TLS.CertFile != "" || len(cfg.TLS.ACMEDomains) > 0 }
+
+// check refuses what cannot be served safely, and fills in defaults.
 func (cfg *Config) check() error {
 	host, _, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("the listen address %q is not host:port, like 127.0.0.1:8080", cfg.Listen)
 	}
-	if (cfg.TLSCert == "") != (cfg.TLSKey == "") {
+	addr, err := netip.ParseAddr(host)
+	local := host == "localhost" || err == nil && addr.IsLoopback()
+	t := &cfg.TLS
+	switch {
+	case (t.CertFile == "") != (t.KeyFile == ""):
 		return errors.New("a certificate and its key go together: give both --tls-cert and --tls-key, or neither")
-	}
-	if addr, err := netip.ParseAddr(host); cfg.TLSCert == "" && host != "localhost" && (err != nil || !addr.IsLoopback()) {
+	case t.CertFile != "" && len(t.ACMEDomains) > 0:
+		return errors.New("the certificate comes from --tls-cert or by --acme-domain, not from both")
+	case cfg.secure() && len(cfg.Proxies) > 0:
+		return errors.New("behind a proxy the relay speaks plain HTTP: give --behind-proxy or a certificate, not both")
+	case t.ClientCAFile != "" && !cfg.secure():
+		return errors.New("routers can show certificates over TLS only: --client-ca needs --tls-cert and --tls-key, or --acme-domain")
+	case cfg.RequireClientCert && t.ClientCAFile == "":
+		return errors.New("--require-client-cert needs --client-ca, to know whose certificates are good")
+	case !cfg.secure() && !local && len(cfg.Proxies) == 0:
 		return fmt.Errorf("plain HTTP on %s would show keys and secrets to the network; "+
-			"give --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy that has them", cfg.Listen)
+			"give --tls-cert and --tls-key, or --acme-domain, or name the proxy that has them with --behind-proxy", cfg.Listen)
+	case cfg.KeyRate < 0 || cfg.AddressRate < 0 || cfg.LinkRate < 0 || cfg.MaxWaiting < 0 || cfg.AuditRows < 0:
+		return errors.New("rates and limits are not negative")
+	}
+	if cfg.MaxWaiting == 0 {
+		cfg.MaxWaiting = 4096
+	}
+	if cfg.AuditKeep == 0 {
+		cfg.AuditKeep = 365 * 24 * time.Hour
+	}
+	if cfg.AuditRows == 0 {
+		cfg.AuditRows = 1_000_000
 	}
 	return nil
 }
@@ -75,11 +110,18 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 
+	record := audit.New(audit.Options{Store: db, Log: cfg.Log, Keep: cfg.AuditKeep, Most: cfg.AuditRows})
 	links := hub.NewLocal()
 	routers := gateway.New(db, links, cfg.Log)
 	backends := api.New(db, links, cfg.Log)
+	backends.Limit(cfg.KeyRate, cfg.AddressRate)
+	backends.Answered = func(d api.Done) { recordAnswer(record, &d) }
+	tcp, secured, url, err := listen(ctx, &cfg)
+	if err != nil {
+		return err
+	}
 	srv := &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		Handler: front.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
 			case wire.EnrolPath:
 				routers.ServeEnrol(w, r)
@@ -88,52 +130,64 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 			default:
 				backends.ServeHTTP(w, r)
 			}
-		}),
-		ReadHeaderTimeout: headerWithin,
+		}), cfg.secure() || len(cfg.Proxies) > 0, cfg.Proxies),
+		ReadHeaderTimeout: headerWithin, // and a TLS handshake
 		WriteTimeout:      answerWithin,
 		IdleTimeout:       idleWithin,
 		MaxHeaderBytes:    maxHeader,
+		ConnState:         tcp.State,
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // other people's broken connections
 	}
-	listener, url, err := listen(ctx, &cfg)
-	if err != nil {
-		return err
-	}
-	return serve(ctx, &cfg, srv, listener, url, routers)
+	return serve(ctx, &cfg, srv, secured, url, routers, record)
 }
 
-// listen opens the listener, with TLS if there is a certificate.
-func listen(ctx context.Context, cfg *Config) (net.Listener, string, error) {
-	var chain *tls.Certificate
-	if cfg.TLSCert != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
-		if err != nil {
-			return nil, "", fmt.Errorf("load the certificate: %w", err)
+// recordAnswer writes down what a key did, and what was refused. Requests that
+// need no key are nobody's.
+func recordAnswer(record *audit.Log, d *api.Done) {
+	e := audit.Entry{Who: "key:" + d.Key.Name, Key: d.Key.ID, Router: d.Router, Method: d.Method + " " + d.Path,
+		Result: d.Code, Address: d.Address, Often: !d.Changes}
+	if d.Code == "" {
+		e.Result = audit.OK
+	}
+	if d.Key.ID == "" {
+		if d.Status != http.StatusUnauthorized && d.Status != http.StatusTooManyRequests {
+			return
 		}
-		chain = &pair
+		e.Who, e.Often = audit.Nobody, true
+	}
+	record.Add(e)
+}
+
+// listen opens the listener, and TLS over it if there is a certificate.
+func listen(ctx context.Context, cfg *Config) (tcp *front.Listener, secured net.Listener, url string, err error) {
+	var config *tls.Config
+	if cfg.secure() {
+		if config, err = cfg.TLS.Config(); err != nil {
+			return nil, nil, "", err
+		}
 	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
-		return nil, "", fmt.Errorf("%w; choose another address with --listen", err)
+		return nil, nil, "", fmt.Errorf("%w; choose another address with --listen", err)
 	}
-	if chain == nil {
-		return l, "http://" + l.Addr().String(), nil
+	tcp = front.NewListener(l, cfg.MaxWaiting)
+	if config == nil {
+		return tcp, tcp, "http://" + l.Addr().String(), nil
 	}
-	// WebSocket as agents speak it needs HTTP/1.1 (RFC 9110 section 7.8), and
-	// backends lose nothing by it.
-	return tls.NewListener(l, &tls.Config{
-		Certificates: []tls.Certificate{*chain},
-		MinVersion:   tls.VersionTLS12,
-		NextProtos:   []string{"http/1.1"},
-	}), "https://" + l.Addr().String(), nil
+	return tcp, tls.NewListener(tcp, config), "https://" + l.Addr().String(), nil
 }
 
-// serve runs the tasks of a relay: one answers, one watches the store. When
-// ctx ends or one of them fails, it drains and waits for both.
-func serve(ctx context.Context, cfg *Config, srv *http.Server, l net.Listener, url string, routers *gateway.Gateway) error {
+// serve runs the tasks of a relay: one answers, one watches the store, one
+// writes the audit log. When ctx ends or one of them fails, it drains and
+// waits for all.
+func serve(ctx context.Context, cfg *Config, srv *http.Server, l net.Listener, url string, routers *gateway.Gateway, record *audit.Log) error {
 	watch, stopWatch := context.WithCancel(context.WithoutCancel(ctx)) // goes on while links are drained
 	defer stopWatch()
+	write, stopWrite := context.WithCancel(context.WithoutCancel(ctx)) // goes on while anything is done
+	defer stopWrite()
+	written := make(chan error, 1)
+	go func() { written <- record.Run(write) }() // ends by stopWrite, last of all
 	ended := make(chan error, 2)
 	go func() { ended <- srv.Serve(l) }()       // ends by drain
 	go func() { ended <- routers.Run(watch) }() // ends by stopWatch
@@ -158,6 +212,10 @@ func serve(ctx context.Context, cfg *Config, srv *http.Server, l net.Listener, u
 		if taskErr := <-ended; err == nil && !errors.Is(taskErr, http.ErrServerClosed) {
 			err = taskErr
 		}
+	}
+	stopWrite()
+	if taskErr := <-written; err == nil {
+		err = taskErr
 	}
 	cfg.Log.Info("stopped")
 	return err
