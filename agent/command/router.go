@@ -88,6 +88,8 @@ func (p *program) router(c *cli.Context) (*router, error) {
 		Now:    p.now,
 	}
 	r.know(p, nil, nil)
+	r.agent.Baseline = p.baseline(r)
+	r.agent.Fresh = p.fresh(r)
 	return r, nil
 }
 

@@ -166,9 +166,12 @@ func (p *program) sampler(r *router, store *history.Store, keeper *identity.Keep
 		// This process's own kernel keeps the time, whatever the root.
 		Instant: func() (ledger.Instant, error) { return sample.BootClock("/") },
 		Daemon:  func() time.Duration { return sample.Daemon(r.root) },
-		Watch: func(_ *ledger.Ledger, b *ledger.Batch, asOf time.Time) {
+		Watch: func(l *ledger.Ledger, b *ledger.Batch, asOf time.Time) {
 			stream.Observe(b, asOf)
 			keeper.Moved(asOf, b.Deltas)
+			if err := r.agent.Baseline.Observe(l, b); err != nil {
+				log.Warn("reset not kept", "err", err)
+			}
 		},
 		Soon: soon,
 	}), stream
@@ -227,6 +230,9 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 		log.Error("no history", "err", err)
 	} else {
 		defer func() {
+			if err := r.agent.Baseline.Close(); err != nil {
+				log.Warn("reset not kept", "err", err)
+			}
 			if err := store.Close(p.now()); err != nil {
 				log.Error("history not kept whole", "err", err)
 			}

@@ -120,6 +120,10 @@ func (l *Ledger) Begin(rows int) {
 // Add takes a row of the reading. Rows of the same key are added.
 func (l *Ledger) Add(r *usage.Record) { l.cur.Add(r) }
 
+// Row is the row with r's key as the last look that succeeded saw it, or nil.
+// It is good until the next look.
+func (l *Ledger) Row(r *usage.Record) *usage.Record { return l.prev.find(r) }
+
 // Last is the instant and the period of the last look that succeeded; false
 // if there was none.
 func (l *Ledger) Last() (Instant, nlbwmon.Period, bool) {

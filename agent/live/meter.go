@@ -41,7 +41,7 @@ func (m *Meter) Rates(ctx context.Context, names usage.Names) (usage.Rates, erro
 		m.rates.Devices = []usage.Rate{}
 	}
 	daemon := m.Daemon()
-	reading, err := m.Router.Read(ctx, source.Request{}, m.ledger)
+	reading, err := m.Router.Read(ctx, source.Request{Source: source.Nlbwmon}, m.ledger)
 	if err != nil {
 		return m.rates, err
 	}

@@ -51,6 +51,7 @@ func New(a *Agent) *Table {
 		"usage.history": {AccessRead, a.callHistory},
 		"usage.summary": {AccessRead, a.callSummary},
 		"usage.live":    {AccessRead, a.callLive},
+		"usage.reset":   {AccessWrite, a.callReset},
 		"nlbw":          {AccessRead, a.callNlbw},
 	}}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/netpilot/netpilot/agent/baseline"
 	"github.com/netpilot/netpilot/agent/live"
 	"github.com/netpilot/netpilot/agent/source"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
@@ -66,6 +67,10 @@ func newAgent(t *testing.T, recording string) (*Agent, *nlbwmontest.Daemon) {
 		Limit:     10_000,
 		Now:       time.Now,
 	}
+	a.Baseline = &baseline.Store{Path: filepath.Join(dir, "reset"), Now: time.Now, Boot: func() string { return "boot" }}
+	if err := a.Baseline.Load(); err != nil {
+		t.Fatal(err)
+	}
 	if recording == "" {
 		return a, nil
 	}
@@ -116,11 +121,13 @@ func TestScopes(t *testing.T) {
 	table := New(a)
 	params := map[string]string{
 		"usage.device": `{"mac":"02:77:00:00:00:11"}`, "nlbw": `{"args":["-c","json"]}`, "usage.live": `{"action":"stop"}`,
+		"usage.reset": `{"id":"1"}`,
 	}
 	ctx := wire.WithPeer(t.Context(), nobodyThere{})
 	for name, needs := range map[string]Access{
 		"audit": AccessOwner, "status": AccessRead, "usage.current": AccessRead, "usage.device": AccessRead, "usage.records": AccessRead, "nlbw": AccessRead,
 		"usage.history": AccessRead, "usage.summary": AccessRead, "usage.live": AccessRead, "hello": AccessRead,
+		"usage.reset": AccessWrite,
 	} {
 		for access := AccessNone; access <= AccessOwner; access++ {
 			_, err := table.Call(ctx, access, name, json.RawMessage(params[name]))
@@ -133,12 +140,12 @@ func TestScopes(t *testing.T) {
 			if err != nil && access == AccessNone && !strings.Contains(err.Error(), "turned remote access off") {
 				t.Errorf("%s: got %v", name, err)
 			}
-			if err != nil && access != AccessNone && strings.Contains(err.Error(), "allows reading only") {
-				t.Errorf("%s with access %d: got %v, which more access would not change", name, access, err)
+			if err != nil && access != AccessNone && strings.Contains(err.Error(), "allows reading only") != (needs == AccessWrite) {
+				t.Errorf("%s with access %d: got %v", name, access, err)
 			}
 		}
 	}
-	if names := table.Names(AccessOwner); len(names) != 10 || !slices.IsSorted(names) {
+	if names := table.Names(AccessOwner); len(names) != 11 || !slices.IsSorted(names) {
 		t.Errorf("got methods %q", names)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/netpilot/netpilot/agent/baseline"
 	"github.com/netpilot/netpilot/agent/identity"
 	"github.com/netpilot/netpilot/agent/live"
 	"github.com/netpilot/netpilot/agent/source"
@@ -26,8 +27,13 @@ type Agent struct {
 	History   History                            // nil where none is kept
 	Live      *live.Stream                       // nil where no daemon samples
 	Hello     func() wire.Hello                  // how the agent introduces itself
+	Baseline  *baseline.Store                    // what to count from; nil counts from the start of the period
 	Audit     Audit                              // what was asked over the link
-	Now       func() time.Time
+
+	// Fresh makes nlbwmon begin its period anew, and tells where the old files
+	// are kept; nil where that cannot be.
+	Fresh func(context.Context) (kept []string, period nlbwmon.Period, err error)
+	Now   func() time.Time
 }
 
 // Query says what usage is asked for.
@@ -52,7 +58,14 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 	if q.MAC != nil {
 		sink = onlyMAC{sink, *q.MAC}
 	}
-	reading, err := a.Router.Read(ctx, source.Request{Source: q.Source, Period: q.Period}, sink)
+	var reading source.Reading
+	var err error
+	counted := false
+	if req := (source.Request{Source: q.Source, Period: q.Period}); q.Period == 0 {
+		reading, counted, err = a.live(ctx, req, q.MAC != nil, sink)
+	} else {
+		reading, err = a.Router.Read(ctx, req, sink)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +75,9 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 		AsOf:      reading.AsOf,
 		View:      q.View,
 		Page:      q.Page,
+	}
+	if counted {
+		answer.ResetAt = a.Baseline.At(q.MAC)
 	}
 	if reading.Period != 0 {
 		answer.Period = reading.Period.String()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/netpilot/netpilot/agent/ledger"
+	"github.com/netpilot/netpilot/agent/source"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
@@ -19,6 +20,9 @@ type files struct {
 	dir   string
 	order nlbwmon.AddrOrder
 }
+
+// Files is the database directory of a router's nlbwmon.
+func Files(r *source.Router) ledger.Fetcher { return files{dir: r.DatabaseDir, order: r.Order} }
 
 // Periods implements ledger.Fetcher.
 func (f files) Periods() ([]nlbwmon.Period, error) {

@@ -38,6 +38,7 @@ type Answer struct {
 	Source       string    // what it was read from: snapshot, socket, nlbw, or a file's path
 	AsOf         time.Time // when nlbwmon last brought the numbers up to date, as far as known
 	Period       string    // its first day, YYYY-MM-DD; "" if unknown
+	ResetAt      time.Time // what was counted from; zero: the start of the period
 	AddressOrder string    // how IPv4 was stored where that was not the machine's own order, and whether it was guessed
 	Damage       string    // why rows may be missing; "" if whole
 	Counting     *Counting // whether the numbers can be trusted; nil if nobody looked

@@ -78,6 +78,9 @@ func (a *Answer) writeHead(o *objectWriter) {
 	o.text("source", a.Source)
 	o.time("as_of", a.AsOf)
 	o.text("period", a.Period)
+	if !a.ResetAt.IsZero() {
+		o.time("reset_at", a.ResetAt)
+	}
 	if a.AddressOrder != "" {
 		o.text("address_order", a.AddressOrder)
 	}

@@ -58,6 +58,9 @@ func (a *Answer) headline() string {
 	if a.Period != "" {
 		line += ", period since " + a.Period
 	}
+	if !a.ResetAt.IsZero() {
+		line += ", reset " + a.ResetAt.Format("2006-01-02 15:04")
+	}
 	if !a.AsOf.IsZero() {
 		line += ", " + Age(a.Timestamp.Sub(a.AsOf)) + " old"
 	}
