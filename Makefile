@@ -2,6 +2,9 @@
 
 GO      ?= go
 BIN     := bin
+# Where the signing keys lie, and where people will find the feed.
+KEYS     ?= keys
+FEED_URL ?=
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 # X.Y.Z from the newest tag vX.Y.Z; before the first tag, 0.0.0 and the commit.
 VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//' | grep . || echo 0.0.0-g$$(git rev-parse --short HEAD 2>/dev/null || echo unknown))
@@ -21,7 +24,7 @@ OVERLAY      := $(BIN)/overlay/overlay.json
 AGENT_FLAGS  := $(BUILD_FLAGS) -overlay=$(OVERLAY) -tags=$(AGENT_TAGS) -gcflags=$(AGENT_GC_ALL) -gcflags=$(AGENT_GC_OWN) -ldflags="$(AGENT_LDFLAGS)"
 CROSS        := $(GO) run ./scripts/cross --overlay '$(OVERLAY)' --tags '$(AGENT_TAGS)' --gcflags '$(AGENT_GC_ALL)' --gcflags '$(AGENT_GC_OWN)' --ldflags '$(AGENT_LDFLAGS)'
 
-.PHONY: help build test soak check demo cross size size-check bench fuzz agent overlay relay clean
+.PHONY: help build test soak check demo cross size size-check bench fuzz agent overlay relay clean packages keys vendors
 .DEFAULT_GOAL := help
 
 help: ## say what each target does
@@ -58,6 +61,15 @@ demo: build ## a relay, an agent and a recorded nlbwmon on loopback; ARGS=--once
 
 cross: overlay ## the agent for every router Go can serve, into dist/
 	@$(CROSS) --out dist
+
+packages: cross ## both feeds for routers, into dist/feed; FEED_URL=https://... is where they will be
+	@$(GO) run ./scripts/packages --version '$(VERSION)' --epoch '$(SOURCE_DATE_EPOCH)' --keys '$(KEYS)' --url '$(FEED_URL)'
+
+keys: ## make signing keys for the feeds, into keys/
+	@$(GO) run ./scripts/packages --make-keys --keys '$(KEYS)'
+
+vendors: ## write netpilot-oui's table anew from Debian's package ieee-data
+	$(GO) run ./scripts/oui --out openwrt-package/netpilot-oui/files/oui
 
 size: overlay ## write docs/size.md and docs/agent-deps.txt
 	@$(CROSS) --out dist --report docs/size.md --deps docs/agent-deps.txt

@@ -16,32 +16,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/netpilot/netpilot/scripts/target"
 )
-
-// target is one Go build; it serves several OpenWrt package architectures.
-type target struct {
-	name  string
-	env   []string
-	archs string
-}
-
-func targets() []target {
-	return []target{
-		{"mips", []string{"GOARCH=mips", "GOMIPS=softfloat"}, "mips_24kc mips_4kec mips_mips32"},
-		{"mipsle", []string{"GOARCH=mipsle", "GOMIPS=softfloat"}, "mipsel_24kc mipsel_74kc mipsel_mips32 mipsel_24kc_24kf"},
-		{"mips64", []string{"GOARCH=mips64", "GOMIPS64=softfloat"}, "mips64_octeonplus mips64_mips64r2"},
-		{"mips64le", []string{"GOARCH=mips64le", "GOMIPS64=softfloat"}, "mips64el_mips64r2"},
-		{"armv5", []string{"GOARCH=arm", "GOARM=5"}, "arm_arm926ej-s arm_xscale arm_fa526 arm_cortex-a7 arm_cortex-a9"},
-		{"armv6", []string{"GOARCH=arm", "GOARM=6"}, "arm_arm1176jzf-s_vfp"},
-		{"armv7", []string{"GOARCH=arm", "GOARM=7"}, "arm_cortex-a5_vfpv4 arm_cortex-a7_vfpv4 arm_cortex-a7_neon-vfpv4 arm_cortex-a8_vfpv3 " +
-			"arm_cortex-a9_vfpv3-d16 arm_cortex-a9_neon arm_cortex-a15_neon-vfpv4"},
-		{"arm64", []string{"GOARCH=arm64"}, "aarch64_generic aarch64_cortex-a53 aarch64_cortex-a72 aarch64_cortex-a76"},
-		{"386", []string{"GOARCH=386", "GO386=softfloat"}, "i386_pentium-mmx i386_pentium4"},
-		{"amd64", []string{"GOARCH=amd64"}, "x86_64"},
-		{"riscv64", []string{"GOARCH=riscv64"}, "riscv64_generic riscv64_riscv64"},
-		{"loong64", []string{"GOARCH=loong64"}, "loongarch64_generic"},
-	}
-}
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -79,9 +56,9 @@ func run(args []string) error {
 			return err
 		}
 	}
-	chosen := targets()
+	chosen := target.All()
 	if o.only != "" {
-		chosen = slices.DeleteFunc(chosen, func(t target) bool { return !slices.Contains(strings.Split(o.only, ","), t.name) })
+		chosen = slices.DeleteFunc(chosen, func(t target.Target) bool { return !slices.Contains(strings.Split(o.only, ","), t.Name) })
 	}
 	rows := make([]row, 0, len(chosen))
 	for _, t := range chosen {
@@ -103,33 +80,33 @@ func run(args []string) error {
 // row is one line of the report, in bytes; xz is 0 where that program is
 // missing.
 type row struct {
-	target
+	target.Target
 	raw, gzip, xz int
 }
 
-func (o *options) build(t target) (row, error) {
-	path := filepath.Join(o.out, "netpilot-agent-"+t.name)
+func (o *options) build(t target.Target) (row, error) {
+	path := filepath.Join(o.out, "netpilot-agent-"+t.Name)
 	args := []string{"build", "-trimpath", "-buildvcs=false", "-overlay=" + o.overlay, "-tags=" + o.tags, "-ldflags=" + o.ldflags, "-o", path}
 	for _, g := range o.gcflags {
 		args = append(args, "-gcflags="+g)
 	}
 	cmd := exec.Command("go", append(args, "./agent")...)
-	cmd.Env = append(os.Environ(), append([]string{"CGO_ENABLED=0", "GOOS=linux"}, t.env...)...)
+	cmd.Env = append(os.Environ(), append([]string{"CGO_ENABLED=0", "GOOS=linux"}, t.Env...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return row{}, fmt.Errorf("build %s: %w\n%s", t.name, err, out)
+		return row{}, fmt.Errorf("build %s: %w\n%s", t.Name, err, out)
 	}
 	binary, err := os.ReadFile(path)
 	if err != nil {
 		return row{}, err
 	}
-	r := row{target: t, raw: len(binary)}
+	r := row{Target: t, raw: len(binary)}
 	if o.report != "" {
 		if r.gzip, err = gzipped(binary); err != nil {
 			return row{}, err
 		}
 		r.xz = xzed(binary)
 	}
-	fmt.Printf("%-9s %10d bytes  %s\n", t.name, r.raw, path)
+	fmt.Printf("%-9s %10d bytes  %s\n", t.Name, r.raw, path)
 	return r, nil
 }
 
@@ -174,7 +151,7 @@ func (o *options) write(rows []row) error {
 	var b strings.Builder
 	b.WriteString(head)
 	for _, r := range rows {
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %s |\n", r.name, r.raw, r.gzip, r.xz, r.archs)
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %s |\n", r.Name, r.raw, r.gzip, r.xz, strings.Join(r.Archs, " "))
 	}
 	return os.WriteFile(o.report, []byte(b.String()), 0o644)
 }
@@ -196,9 +173,9 @@ func (o *options) compare(rows []row) error {
 	}
 	for _, r := range rows {
 		for i, now := range [2]int{r.raw, r.gzip} {
-			was := said[r.name][i]
+			was := said[r.Name][i]
 			if diff := max(now-was, was-now); diff*100 > was {
-				return fmt.Errorf("%s: %s says %d bytes, built %d; run make size", r.name, o.report, was, now)
+				return fmt.Errorf("%s: %s says %d bytes, built %d; run make size", r.Name, o.report, was, now)
 			}
 		}
 	}
