@@ -59,6 +59,9 @@ func (s *Store) Advance(now time.Time) error {
 		}
 	}
 	err := s.closeBuckets(now, closing)
+	if err == nil && len(closing) > 0 {
+		s.tellChanged()
+	}
 	if err == nil {
 		err = s.age(now)
 	}

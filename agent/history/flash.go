@@ -130,6 +130,7 @@ func (s *Store) flushLocked(now time.Time) error {
 		return nil
 	}
 	s.flash.err, s.flash.since = nil, time.Time{}
+	s.tellChanged()
 	return s.save() // how far the copy goes
 }
 

@@ -118,6 +118,8 @@ type Store struct {
 	fs   FS
 	lock io.Closer
 
+	changed chan struct{} // of capacity 1
+
 	mu       sync.Mutex // guards below
 	closed   bool
 	segs     []*segment        // sorted by kind and time

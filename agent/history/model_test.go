@@ -111,16 +111,7 @@ func (f *follower) follow(t *testing.T, s *history.Store, limit int) {
 		if c.IsGap {
 			return nil
 		}
-		sp := span{c.Start.Unix(), c.Start.Add(c.Length).Unix()}
-		for o := range f.slots {
-			if o.start >= sp.start && o.end <= sp.end {
-				delete(f.slots, o)
-			}
-		}
-		f.slots[sp] = map[cell]usage.Counters{}
-		for _, slot := range c.Slots {
-			f.slots[sp][cell{sp.start, slot.MAC, slot.Service, slot.Family}] = slot.Counters
-		}
+		set(f.slots, &c.Bucket)
 		if limit--; limit == 0 {
 			return stop
 		}
@@ -129,6 +120,48 @@ func (f *follower) follow(t *testing.T, s *history.Store, limit int) {
 	if err != nil && !errors.Is(err, stop) {
 		t.Fatal(err)
 	}
+}
+
+// set puts a bucket in the place of all within its span.
+func set(slots map[span]map[cell]usage.Counters, b *usage.Bucket) {
+	sp := span{b.Start.Unix(), b.Start.Add(b.Length).Unix()}
+	for o := range slots {
+		if o.start >= sp.start && o.end <= sp.end {
+			delete(slots, o)
+		}
+	}
+	cells := map[cell]usage.Counters{}
+	for _, d := range b.Devices {
+		cells[cell{start: sp.start, mac: d.MAC}] = d.Counters
+	}
+	for _, v := range b.Services {
+		cells[cell{start: sp.start, service: v.Name}] = v.Counters
+	}
+	for _, n := range b.Families {
+		cells[cell{start: sp.start, family: n.Family}] = n.Counters
+	}
+	slots[sp] = cells
+}
+
+// withPending is what the follower would show: what he has, and over it what
+// is pending.
+func (f *follower) withPending(t *testing.T, s *history.Store) sums {
+	t.Helper()
+	slots := maps.Clone(f.slots)
+	_, err := s.Pending(context.Background(), f.cursor, func(b *usage.Bucket) error {
+		set(slots, b)
+		return nil
+	})
+	must(t, err)
+	all := sums{}
+	for _, cells := range slots {
+		for c, n := range cells {
+			c.start = 0
+			all.add(c, n)
+		}
+	}
+	maps.DeleteFunc(all, func(_ cell, n usage.Counters) bool { return n == usage.Counters{} })
+	return all
 }
 
 // total sums all that the follower has, by subject.
@@ -302,6 +335,12 @@ func life(t *testing.T, seed uint64) {
 			// the router does after a power cut.
 			if s.Health().FlashErr == nil {
 				f.follow(t, s, r.IntN(20))
+				if r.IntN(2) == 0 {
+					f.follow(t, s, 0)
+					if got, want := f.withPending(t, s), total(m.added, func(c cell) cell { return c }); !maps.Equal(got, want) {
+						t.Fatalf("step %d: replicated and pending: got %v\nwant %v", step, got, want)
+					}
+				}
 			}
 		default:
 			compare(t, "query", s, m.added)

@@ -22,7 +22,7 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		opts: o, fs: o.FS,
+		opts: o, fs: o.FS, changed: make(chan struct{}, 1),
 		foreign: make(map[string]int64), open: make(map[int64]*bucket), blobs: make(map[string][]byte),
 		scratch: files{fs: o.FS, dir: o.Dir},
 	}

@@ -3,6 +3,7 @@ package history
 import (
 	"cmp"
 	"context"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -15,15 +16,13 @@ import (
 // milliseconds of Unix time.
 type Cursor uint64
 
-// Change is a closed bucket as it is now, or a gap. Whoever stores it
+// Change is a closed bucket as it is now, or a gap. Whoever stores a bucket
 // replaces what he has of its span, of whatever resolution, so that getting
 // it twice is harmless. A bucket comes again when it got an addition.
 type Change struct {
-	Cursor Cursor // ask for what is after this one next
-	Start  time.Time
-	Length time.Duration
-	Slots  []usage.Slot // by device, then service, then family; valid until visit returns
-	Gap    string       // reason of a gap, which has no Slots; "" for a bucket
+	Cursor Cursor       // ask for what is after this one next
+	Bucket usage.Bucket // its sections in order; valid until visit returns
+	Gap    usage.Gap
 	IsGap  bool
 }
 
@@ -59,7 +58,6 @@ func (s *Store) Since(ctx context.Context, c Cursor, visit func(*Change) error) 
 	}()
 	out := &Change{}
 	var sum bucket
-	var order []int
 	for _, ch := range changes {
 		if ch.seq >= v.unsafe {
 			break
@@ -76,38 +74,134 @@ func (s *Store) Since(ctx context.Context, c Cursor, visit func(*Change) error) 
 				return err
 			}
 		}
-		*out = Change{Cursor: Cursor(ch.seq), Slots: out.Slots[:0]}
-		if ch.typ == typeGap {
-			gap, err := v.gap(ix, ch.entry)
-			if err != nil {
+		out.Cursor, out.IsGap = Cursor(ch.seq), ch.typ == typeGap
+		if out.IsGap {
+			if out.Gap, err = v.gap(ix, ch.entry); err != nil {
 				return err
 			}
-			out.Start, out.Length, out.Gap, out.IsGap = gap.From, gap.To.Sub(gap.From), gap.Reason, true
 		} else {
 			sum.clear()
-			for _, e := range ix.entries {
-				if e.typ != typeAdd || e.slot != ch.slot || v.ahead(ix.seg, e) {
-					continue
-				}
-				rows, err := v.bucketRows(ix, e, allSections)
-				if err != nil {
-					return err
-				}
-				sum.addRows(ix.dict, rows)
+			if err := v.addSlot(&sum, ix, ch.slot, v.ahead); err != nil {
+				return err
 			}
-			slot := usage.Slot{Start: time.Unix(ch.slot.start, 0).In(s.opts.Location), Length: time.Duration(ch.slot.end-ch.slot.start) * time.Second}
-			out.Start, out.Length = slot.Start, slot.Length
-			_ = sum.each(&slot, &order, func(c usage.Counters) error { // never fails
-				slot.Counters = c
-				out.Slots = append(out.Slots, slot)
-				return nil
-			})
+			sum.give(&out.Bucket, ch.slot, s.opts.Location)
 		}
 		if err := visit(out); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// addSlot adds what ix has of the slot, but for what is left out.
+func (v *view) addSlot(sum *bucket, ix *index, slot span, without func(*segment, entry) bool) error {
+	for _, e := range ix.entries {
+		if e.typ != typeAdd || e.slot != slot || without(ix.seg, e) {
+			continue
+		}
+		rows, err := v.bucketRows(ix, e, allSections)
+		if err != nil {
+			return err
+		}
+		sum.addRows(ix.dict, rows)
+	}
+	return nil
+}
+
+// give makes b a usage.Bucket, in the memory that out has.
+func (b *bucket) give(out *usage.Bucket, slot span, loc *time.Location) {
+	out.Start, out.Length = time.Unix(slot.start, 0).In(loc), time.Duration(slot.end-slot.start)*time.Second
+	out.Devices, out.Quarantined = giveDevices(out.Devices[:0], &b.device), giveDevices(out.Quarantined[:0], &b.quarantined)
+	out.Services, out.Families = out.Services[:0], out.Families[:0]
+	for i, name := range b.service.keys {
+		out.Services = append(out.Services, usage.ServiceSum{Name: name, Counters: b.service.sums[i]})
+	}
+	for i, f := range b.family.keys {
+		out.Families = append(out.Families, usage.FamilySum{Family: f, Counters: b.family.sums[i]})
+	}
+	slices.SortFunc(out.Services, func(a, b usage.ServiceSum) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(out.Families, func(a, b usage.FamilySum) int { return cmp.Compare(a.Family, b.Family) })
+}
+
+func giveDevices(dst []usage.DeviceSum, t *tally[usage.MAC]) []usage.DeviceSum {
+	for i, m := range t.keys {
+		dst = append(dst, usage.DeviceSum{MAC: m, Counters: t.sums[i]})
+	}
+	slices.SortFunc(dst, func(a, b usage.DeviceSum) int { return compareMAC(a.MAC, b.MAC) })
+	return dst
+}
+
+// Pending gives what Since(c) would not give though it is booked: buckets that
+// are open, and those that flash does not have yet. They are whole, but may
+// still change, or be forgotten at a power cut. It answers up to when
+// everything is in them and in what Since gave: the last Advance, the zero time
+// if there was none.
+func (s *Store) Pending(ctx context.Context, c Cursor, visit func(*usage.Bucket) error) (asOf time.Time, err error) {
+	v := s.view(true, func(*segment) bool { return true })
+	defer v.close()
+	if v.advanced != 0 {
+		asOf = time.Unix(v.advanced, 0)
+	}
+	if uint64(c) > v.seq {
+		c = 0
+	}
+	changes, err := v.changes(uint64(c))
+	if err != nil {
+		return asOf, err
+	}
+	slots := make(map[span]*openSlot)
+	for _, ch := range append(changes, v.late...) {
+		if ch.typ == typeAdd && (v.held || ch.seq >= v.unsafe) {
+			slots[ch.slot] = nil
+		}
+	}
+	for i := range v.open {
+		o := &v.open[i]
+		if before := slots[o.slot]; before != nil {
+			before.merge(&o.bucket) // two of five minutes of one hour that is compacted already
+		} else {
+			slots[o.slot] = o
+		}
+	}
+	out := &usage.Bucket{}
+	for _, slot := range slices.SortedFunc(maps.Keys(slots), func(a, b span) int { return cmp.Compare(a.start, b.start) }) {
+		if err := ctx.Err(); err != nil {
+			return asOf, err
+		}
+		sum := &bucket{}
+		if o := slots[slot]; o != nil {
+			sum = &o.bucket
+		}
+		for i := range v.segs {
+			if g := &v.segs[i]; g.has(slot.start) {
+				ix, err := v.index(g)
+				if err != nil {
+					return asOf, err
+				}
+				err = v.addSlot(sum, ix, slot, func(*segment, entry) bool { return false })
+				v.release(ix)
+				if err != nil {
+					return asOf, err
+				}
+			}
+		}
+		sum.give(out, slot, s.opts.Location)
+		if err := visit(out); err != nil {
+			return asOf, err
+		}
+	}
+	return asOf, nil
+}
+
+// Changed tells that there is something new for Since or Pending. It is one
+// channel for one reader, who may miss how often, not that.
+func (s *Store) Changed() <-chan struct{} { return s.changed }
+
+func (s *Store) tellChanged() {
+	select {
+	case s.changed <- struct{}{}:
+	default: // told already
+	}
 }
 
 // changed is the newest change of a slot, or a gap.
@@ -134,6 +228,7 @@ func (v *view) changes(c uint64) ([]changed, error) {
 			}
 			if v.ahead(&v.segs[i], e) {
 				v.unsafe = min(v.unsafe, e.seq)
+				v.late = append(v.late, changed{e, i})
 				continue
 			}
 			if at, ok := newest[e.slot]; ok && e.typ == typeAdd {

@@ -19,7 +19,10 @@ type view struct {
 	seq    uint64
 	safe   bool   // flash follows
 	held   bool   // a compaction is not yet on flash
-	unsafe uint64 // the first change that flash does not have
+	unsafe uint64 // the first change that flash does not have, as changes found; and those
+	late   []changed
+
+	advanced int64 // the last Advance
 }
 
 // openSlot is an open bucket and where it will be kept.
@@ -32,7 +35,7 @@ type openSlot struct {
 func (s *Store) view(withOpen bool, want func(*segment) bool) *view {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := &view{files: files{fs: s.fs, dir: s.opts.Dir}, s: s, seq: s.seq, gaps: slices.Clone(s.gaps)}
+	v := &view{files: files{fs: s.fs, dir: s.opts.Dir}, s: s, seq: s.seq, gaps: slices.Clone(s.gaps), advanced: s.clock.last}
 	v.safe = s.opts.FlashDir != "" && s.flash.attached && s.flash.err == nil
 	for _, d := range s.flash.drop {
 		v.held = v.held || v.safe && d.into != nil && d.into.flashed < d.size
