@@ -17,7 +17,11 @@ func members(frame []byte, do func(key string, value json.RawMessage) error) err
 			return err
 		}
 	}
-	// What follows may trust the grammar.
+	return walk(frame, do)
+}
+
+// walk is members for what is known to be JSON: it trusts the grammar.
+func walk(frame []byte, do func(key string, value json.RawMessage) error) error {
 	i := skipSpace(frame, 0)
 	if frame[i] != '{' {
 		return errors.New("not a JSON object")

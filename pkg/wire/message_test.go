@@ -39,7 +39,10 @@ func TestExamples(t *testing.T) {
 		Methods:  []string{"status", "usage.current", "usage.device", "usage.records", "nlbw"},
 		MaxCalls: MaxCalls, MaxFrame: MaxFrame, Time: at, ClockSane: true, StartedAt: at.Add(-30 * time.Second),
 	})
-	welcome := marshal(Welcome{ServerTime: at.Add(time.Second), PingSeconds: 25, DeadSeconds: 65, MaxFrame: MaxFrame})
+	cursor := uint64(1795000000123)
+	welcome := marshal(Welcome{ServerTime: at.Add(time.Second), PingSeconds: 25, DeadSeconds: 65, MaxFrame: MaxFrame, Cursor: &cursor})
+	reply := marshal(PushReply{Cursor: 1795000600123})
+	pushed, _, _ := examplePush()
 	busy := &usage.Error{Kind: usage.Busy, Message: "router works on 4 calls already", RetryAfter: time.Second}
 	for _, tt := range []struct {
 		name  string
@@ -58,6 +61,9 @@ func TestExamples(t *testing.T) {
 		{"hello", AppendCall(nil, 1, "hello", hello, HelloWithin),
 			Message{ID: 1, Method: "hello", Params: hello, Timeout: HelloWithin}},
 		{"welcome", AppendResult(nil, 1, welcome), Message{ID: 1, Result: welcome}},
+		{"push", AppendCall(nil, 2, PushMethod, pushed, 30*time.Second),
+			Message{ID: 2, Method: PushMethod, Params: pushed, Timeout: 30 * time.Second}},
+		{"push_reply", AppendResult(nil, 2, reply), Message{ID: 2, Result: reply}},
 	} {
 		text := example(t, tt.name)
 		if !bytes.Equal(tt.frame, text) {

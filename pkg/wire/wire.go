@@ -63,6 +63,9 @@ type Welcome struct {
 	PingSeconds int       `json:"ping_seconds"` // between pings; the agent adds the jitter
 	DeadSeconds int       `json:"dead_seconds"` // silence that ends the link
 	MaxFrame    int       `json:"max_frame"`    // largest frame the relay reads
+	// Cursor is how far the relay durably has the router's history; nil if it
+	// keeps none.
+	Cursor *uint64 `json:"cursor,omitempty"`
 }
 
 // Cancel is the params of the notification "cancel": the caller no longer
