@@ -115,17 +115,14 @@ func wakes(log *slog.Logger) (tokens <-chan struct{}, task func(context.Context)
 	}
 }
 
-// Where the history lies below the root: in RAM, and its copy on flash.
-const (
-	historyDir   = "/tmp/netpilot"
-	historyFlash = "/etc/netpilot/history"
-)
-
 // openHistory opens the history and says what it had to repair.
 func (p *program) openHistory(r *router, log *slog.Logger) (*history.Store, error) {
-	flash := r.path(historyFlash)
-	if err := os.MkdirAll(filepath.Dir(flash), 0o700); err != nil {
-		return nil, fmt.Errorf("make room for the history: %w", err)
+	conf := &r.config.History
+	flash := r.historyFlash()
+	if flash != "" {
+		if err := os.MkdirAll(filepath.Dir(flash), 0o700); err != nil {
+			return nil, fmt.Errorf("make room for the history: %w", err)
+		}
 	}
 	service := func(proto uint8, port uint16) string {
 		services, err := r.agent.Services()
@@ -136,7 +133,9 @@ func (p *program) openHistory(r *router, log *slog.Logger) (*history.Store, erro
 		return name
 	}
 	store, err := history.Open(history.Options{
-		Dir: r.path(historyDir), FlashDir: flash, Location: r.agent.Router.Location, NotBefore: p.build.at(), Service: service,
+		Dir: r.path(conf.Dir), FlashDir: flash, MaxBytes: conf.KiB << 10,
+		KeepHour: time.Duration(conf.Days) * usage.Day,
+		Location: r.agent.Router.Location, NotBefore: p.build.at(), Service: service,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the history: %w", err)
@@ -145,6 +144,22 @@ func (p *program) openHistory(r *router, log *slog.Logger) (*history.Store, erro
 		log.Warn("history repaired", "what", repair.String())
 	}
 	return store, nil
+}
+
+// historyFlash is where the history's copy on flash lies, "" for nowhere.
+func (r *router) historyFlash() string {
+	if !r.config.History.Flash {
+		return ""
+	}
+	return r.path(r.config.History.FlashDir)
+}
+
+// bootFile is where on flash the boot is noted in which the history was kept.
+func (r *router) bootFile() string {
+	if dir := r.historyFlash(); dir != "" {
+		return filepath.Join(dir, "boot")
+	}
+	return ""
 }
 
 // sampler makes the task that fills the history, and that of the live stream
@@ -164,8 +179,10 @@ func (p *program) sampler(r *router, store *history.Store, keeper *identity.Keep
 		Router: r.agent.Router, History: store, Ledger: ledger.Options{Refresh: r.agent.Router.Refresh}, Limit: r.agent.Limit,
 		Now: p.now, NotBefore: p.build.at(), Log: log,
 		// This process's own kernel keeps the time, whatever the root.
-		Instant: func() (ledger.Instant, error) { return sample.BootClock("/") },
-		Daemon:  func() time.Duration { return sample.Daemon(r.root) },
+		Instant:      func() (ledger.Instant, error) { return sample.BootClock("/") },
+		Daemon:       func() time.Duration { return sample.Daemon(r.root) },
+		Synchronised: sample.Synchronised, Attribute: keeper.Attribute, BootFile: r.bootFile(),
+		LinkSpeed: func() uint64 { return sample.LinkSpeed(r.root) },
 		Watch: func(l *ledger.Ledger, b *ledger.Batch, asOf time.Time) {
 			stream.Observe(b, asOf)
 			keeper.Moved(asOf, b.Deltas)
@@ -226,9 +243,13 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 		}, log)
 	}}
 	// Without a history the link and the live table still serve.
-	if store, err := p.openHistory(r, log); err != nil {
+	switch store, err := p.openHistory(r, log); {
+	case errors.Is(err, history.ErrLocked):
+		return err // another daemon runs
+	case err != nil:
 		log.Error("no history", "err", err)
-	} else {
+		r.reportHistory(nil, nil, err)
+	default:
 		defer func() {
 			if err := r.agent.Baseline.Close(); err != nil {
 				log.Warn("reset not kept", "err", err)
@@ -245,6 +266,7 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 		var sampler *sample.Sampler
 		sampler, r.agent.Live = p.sampler(r, store, keeper, log)
 		tasks = append(tasks, sampler.Run, r.agent.Live.Run)
+		r.reportHistory(store, sampler, nil)
 	}
 	wake, watch := wakes(log)
 	tasks = append(tasks, watch)

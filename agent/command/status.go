@@ -137,6 +137,7 @@ func writeStatus(w io.Writer, s method.Status) error {
 	for _, f := range n.Tried {
 		row("not by "+f.Source, "%s", usage.Clean(f.Error, 300))
 	}
+	writeHistoryStatus(row, &s.History)
 	row("uplink", "%s", uplinkText(&s.Uplink))
 	row("remote access", "%s", s.RemoteAccess)
 	for _, warning := range s.Warnings {

@@ -51,7 +51,25 @@ type Config struct {
 	// These two are for the init script, which gives them to Go's runtime.
 	MemoryLimit int // MiB, 0 for a share of the router's RAM
 	GOGC        int // percent, 0 for what the init script thinks best
+
+	History History
 }
+
+// History is where the router's own history is kept, and for how long.
+type History struct {
+	Days     int    // hours are kept so long; whole days 400
+	Flash    bool   // a copy is kept on flash; else a reboot ends it
+	Dir      string // in RAM
+	FlashDir string // a directory that survives a reboot and sysupgrade
+	KiB      int    // of all its files, in Dir and again in FlashDir
+}
+
+// The bounds of the history's options.
+const (
+	MaxHistoryDays = 400
+	MinHistoryKiB  = 128
+	MaxHistoryKiB  = 1 << 20
+)
 
 // Default is the configuration of a router without a configuration file.
 func Default() Config {
@@ -60,6 +78,9 @@ func Default() Config {
 		LogLevel:      slog.LevelInfo,
 		NlbwmonSocket: "/var/run/nlbwmon.sock",
 		Snapshot:      "/tmp/0.db",
+		History: History{
+			Days: 35, Flash: true, Dir: "/tmp/netpilot", FlashDir: "/etc/netpilot/history", KiB: 1500,
+		},
 	}
 }
 
@@ -120,6 +141,26 @@ func options() []option {
 		{"gogc", "percent from 10 to 400, or 0", func(c *Config, v string) (ok bool) {
 			c.GOGC, ok = parseNumber(v, 10, 400)
 			return ok
+		}},
+		{"history_days", fmt.Sprintf("a number of days from 2 to %d", MaxHistoryDays), func(c *Config, v string) (ok bool) {
+			c.History.Days, ok = parseWhole(v, 2, MaxHistoryDays)
+			return ok
+		}},
+		{"history_kib", fmt.Sprintf("a number of KiB from %d to %d", MinHistoryKiB, MaxHistoryKiB), func(c *Config, v string) (ok bool) {
+			c.History.KiB, ok = parseWhole(v, MinHistoryKiB, MaxHistoryKiB)
+			return ok
+		}},
+		{"history_flash", "0 or 1", func(c *Config, v string) (ok bool) {
+			c.History.Flash, ok = uci.ParseBool(v)
+			return ok
+		}},
+		{"history_dir", "an absolute path", func(c *Config, v string) bool {
+			c.History.Dir = v
+			return isPath(v)
+		}},
+		{"history_flash_dir", "an absolute path", func(c *Config, v string) bool {
+			c.History.FlashDir = v
+			return isPath(v)
 		}},
 	}
 }
@@ -217,6 +258,12 @@ func parseLevel(s string) (slog.Level, bool) {
 func parseNumber(s string, lowest, highest int) (int, bool) {
 	n, err := strconv.Atoi(s)
 	return n, err == nil && (n == 0 || n >= lowest && n <= highest)
+}
+
+// parseWhole takes what lies between lowest and highest.
+func parseWhole(s string, lowest, highest int) (int, bool) {
+	n, err := strconv.Atoi(s)
+	return n, err == nil && n >= lowest && n <= highest
 }
 
 func isPath(s string) bool {

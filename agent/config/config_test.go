@@ -77,20 +77,26 @@ config agent 'agent'
 	option protocols '/tmp/protocols'
 	option memory_limit '12'
 	option gogc '25'
-	option history_days '35'
+	option history_weeks '5'
+	option history_days '400'
+	option history_kib '8000'
+	option history_flash '0'
+	option history_dir '/tmp/h'
+	option history_flash_dir '/mnt/h'
 config agent 'other'
 config history
 `})
 	got, warnings, err := Load(dir)
-	want := Config{true, AccessRead, "/etc/netpilot/ca.pem", slog.LevelDebug, "/tmp/n.sock", "/tmp/n/0.db", "/tmp/protocols", 12, 25}
+	want := Config{true, AccessRead, "/etc/netpilot/ca.pem", slog.LevelDebug, "/tmp/n.sock", "/tmp/n/0.db", "/tmp/protocols",
+		12, 25, History{400, false, "/tmp/h", "/mnt/h", 8000}}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	path := filepath.Join(dir, Path)
 	wants := []string{
-		path + ":12: option history_days is unknown to this version",
-		path + `:13: section agent "other" is not used`,
-		path + `:14: section history "" is not used`,
+		path + ":12: option history_weeks is unknown to this version",
+		path + `:18: section agent "other" is not used`,
+		path + `:19: section history "" is not used`,
 	}
 	if len(warnings) != len(wants) {
 		t.Fatalf("got %v, want %v", warnings, wants)
@@ -112,6 +118,8 @@ func TestLoadErrors(t *testing.T) {
 		{"option nlbwmon_socket x", `:2: option nlbwmon_socket is "x"`},
 		{"option snapshot x", `:2: option snapshot is "x"`},
 		{"option protocols x", `:2: option protocols is "x"`},
+		{"option history_days 401", `:2: option history_days is "401"; it takes a number of days from 2 to 400`},
+		{"option history_kib 1", `:2: option history_kib is "1"; it takes a number of KiB from 128`},
 		{"list snapshot /x", `:2: snapshot is a list; it takes one option`},
 		{"optoin snapshot /x", `:2: "optoin" is none of`},
 	} {

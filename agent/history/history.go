@@ -165,6 +165,17 @@ func (s *Store) Close(now time.Time) error {
 	return errors.Join(err, s.lock.Close())
 }
 
+// Newest is the time of the newest change on record, about to the second; zero
+// if there is none.
+func (s *Store) Newest() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seq == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(int64(s.seq))
+}
+
 func (s *Store) path(name string) string { return filepath.Join(s.opts.Dir, name) }
 
 // total is the bytes of the segments in one directory.

@@ -80,7 +80,11 @@ func (l *Ledger) possible() uint64 {
 	if l.batch.From.Boot == l.at.Boot {
 		span -= l.batch.From.Since
 	}
-	hi, lo := bits.Mul64(l.opts.LinkSpeed, uint64(span)+uint64(l.opts.Refresh))
+	speed := l.at.LinkSpeed
+	if speed == 0 {
+		speed = l.opts.LinkSpeed
+	}
+	hi, lo := bits.Mul64(speed, uint64(span)+uint64(l.opts.Refresh))
 	if hi >= uint64(time.Second) {
 		return math.MaxUint64
 	}

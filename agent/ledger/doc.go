@@ -38,6 +38,8 @@
 //	  0.db may be of the old period  nothing is booked                             the span
 //	the router rebooted, always a    base: each file the table can have grown      what no commit kept, and what
 //	  gap                            from; else zero                               a later commit has already
+//	  nlbwmon restarted after that   nothing is booked                             the span
+//	    too, or the table is full
 //	table full, a row is missing     a row set back or new is from zero; gap Limit rows written and overwritten
 //	table full, a row stood still    nothing was overwritten: differences          nothing
 //	  and none is missing

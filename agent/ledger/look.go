@@ -44,6 +44,8 @@ type Look struct {
 	// same. Without it a restart that sets nothing back goes unseen. A
 	// snapshot from before it is another life's and refused.
 	Daemon time.Duration
+	// LinkSpeed is Options.LinkSpeed where it is known better now; 0: it is not.
+	LinkSpeed uint64
 	// ClockBack: the wall clock was set back since the last look that
 	// succeeded, at its reading or later. nlbwmon
 	// then saves under an older period's name, and no file proves anything.
@@ -61,6 +63,7 @@ const (
 	Whole                  // all rows were delivered
 	Damaged                // the rows before the damage were delivered
 	Twofold                // whole, but X.db lies beside X.db.gz: one of them is old, and nlbwmon reads the latter
+	Both                   // Damaged and Twofold
 )
 
 // Fetcher reads the files in nlbwmon's database directory for the ledger. It

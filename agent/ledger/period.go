@@ -174,7 +174,7 @@ func (l *Ledger) closed(now nlbwmon.Period, fetch Fetcher) ([]file, error) {
 		if f.got != Whole {
 			l.gap(Tail, p)
 		}
-		if f.got != Gone && f.got != Twofold {
+		if f.got == Whole || f.got == Damaged {
 			files = append(files, f)
 		}
 	}

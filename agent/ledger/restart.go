@@ -81,7 +81,11 @@ func (l *Ledger) rebooted(fetch Fetcher) (mark, error) {
 	if l.known && l.last.period != m.period {
 		l.batch.Flags |= PeriodChanged
 	}
-	l.book(rule{saved: true, withheld: !clear})
+	// A file that the table has not grown from was saved by a life that ended
+	// since: nlbwmon went on from a 0.db of before, and nobody knows from what
+	// that had grown. In a full table the file may lack a row that the 0.db had.
+	again := l.unlike || l.mayEvict(l.cur) && l.floor != nil && len(l.floor.rows) > 0
+	l.book(rule{saved: true, withheld: !clear || again})
 	return m, nil
 }
 
@@ -111,13 +115,13 @@ func (l *Ledger) readSaved(fetch Fetcher) (clear bool, err error) {
 			return false, l.putOff(err)
 		}
 		// What is cut off of a file newer than the snapshot cannot be compared.
-		cut := got == Damaged && l.at.Source == Snapshot
+		cut := (got == Damaged || got == Both) && l.at.Source == Snapshot
 		if got == Gone || !cut && !l.mayEvict(l.cur) && !l.mayBegin(t) {
 			// nlbwmon may have begun with it all the same, if it ended twice.
 			l.unlike = l.unlike || got != Gone && (p == l.at.Period || p == l.last.period)
 			continue
 		}
-		if got == Damaged || t.over {
+		if got == Damaged || got == Both || t.over {
 			l.gap(Unread, p)
 			return false, nil
 		}

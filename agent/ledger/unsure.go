@@ -5,10 +5,11 @@ package ledger
 // counts less.
 func (l *Ledger) unsure(d change, fetch Fetcher) (mark, error) {
 	moved := l.at.Period != 0 && l.last.period != 0 && l.at.Period != l.last.period
+	// Another limit is another life, and the one before may have overwritten
+	// rows at its own.
+	grown := !moved && !d.setBack() && l.at.Limit == l.last.limit
 	switch {
-	case !moved && !d.setBack() && d.added == 0:
-		return l.onward(d), nil
-	case !moved && !d.setBack() && !l.mayEvict(l.cur):
+	case grown && (d.added == 0 || !l.mayEvict(l.cur)):
 		return l.onward(d), nil
 	case l.at.Period > l.last.period && moved && l.notSnapshot(d):
 		// A new period, unless a file tells of a start from it.

@@ -64,9 +64,9 @@ func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessag
 	if p.By == "" {
 		p.By = "total"
 	}
-	by, ok := map[string]history.By{"total": history.Total, "device": history.Device, "service": history.Service, "family": history.Family}[p.By]
+	by, ok := map[string]history.By{"total": history.Total, "device": history.Device, "service": history.Service, "family": history.Family, "quarantined": history.Quarantined}[p.By]
 	if !ok {
-		return nil, usage.Errorf(usage.Invalid, "cannot list history by %q; choose total, device, service or family", usage.Clean(p.By, 32))
+		return nil, usage.Errorf(usage.Invalid, "cannot list history by %q; choose total, device, service, family or quarantined", usage.Clean(p.By, 32))
 	}
 	q := history.Query{Range: span.Range, Resolution: span.Resolution, By: by, Service: p.Service}
 	if p.MAC != "" {
@@ -89,6 +89,9 @@ func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessag
 		return nil, err
 	}
 	t.Coarser = info.Coarser
+	if t.Quarantined, err = a.quarantined(ctx, span); err != nil {
+		return nil, err
+	}
 	if t.Gaps, err = a.History.Gaps(span.Range); err != nil {
 		return nil, err
 	}
@@ -148,8 +151,19 @@ func (a *Agent) Summary(ctx context.Context, span usage.Span) (*usage.Summary, e
 		return cmp.Or(cmp.Compare(b.Total(), a.Total()), cmp.Compare(a.Name, b.Name))
 	})
 	var err error
+	if s.Quarantined, err = a.quarantined(ctx, span); err != nil {
+		return nil, err
+	}
 	s.Gaps, err = a.History.Gaps(span.Range)
 	return s, err
+}
+
+// quarantined sums what cannot be true of the span.
+func (a *Agent) quarantined(ctx context.Context, span usage.Span) (usage.Counters, error) {
+	var sum usage.Counters
+	q := history.Query{Range: span.Range, Resolution: usage.Day, By: history.Quarantined}
+	_, err := a.History.Query(ctx, q, func(s usage.Slot) error { sum.Add(s.Counters); return nil })
+	return sum, err
 }
 
 // topDefault is how many devices and services a summary lists.

@@ -21,7 +21,46 @@ type Status struct {
 	ClockSane    bool          `json:"clock_sane"` // later than the agent's build
 	Warnings     []string      `json:"warnings"`   // of the configuration
 	Nlbwmon      NlbwmonStatus `json:"nlbwmon"`
+	History      HistoryStatus `json:"history"`
 	Uplink       UplinkStatus  `json:"uplink"`
+}
+
+// HistoryStatus is how the router's own history is kept. Counts are since the
+// daemon began.
+type HistoryStatus struct {
+	OK          bool              `json:"ok"`                    // the daemon keeps one
+	Error       string            `json:"error,omitempty"`       // why not, with the next step
+	Directory   string            `json:"directory,omitempty"`   // in RAM
+	Flash       string            `json:"flash,omitempty"`       // the copy's directory; without it a reboot ends the history
+	FlashError  string            `json:"flash_error,omitempty"` // why the copy is behind
+	FlashSince  *time.Time        `json:"flash_since,omitempty"` // of that
+	BehindBytes int64             `json:"behind_bytes"`          // that only RAM has
+	Bytes       int64             `json:"bytes"`                 // of all segments
+	Repairs     []string          `json:"repairs"`               // what was found damaged when it was opened
+	LeftAlone   []string          `json:"left_alone"`            // files that are not this version's
+	LastSample  *time.Time        `json:"last_sample"`           // when the rows of the last look were true
+	Samples     uint64            `json:"samples"`               // looks at nlbwmon's table
+	Waiting     int               `json:"waiting"`               // looks that wait for the clock to be set
+	Gaps        uint64            `json:"gaps"`                  // spans of which something is unknown
+	Attributed  uint64            `json:"attributed"`            // rows without a MAC whose device was found by address
+	Unresolved  []UnresolvedUsage `json:"unresolved"`            // addresses for which it was not
+	LinkSpeed   uint64            `json:"link_bytes_per_second"` // each way; a device that moved more is quarantined
+	Quarantined []SuspectUsage    `json:"quarantined"`           // kept apart from every sum
+}
+
+// UnresolvedUsage is what an address moved of which nobody knows the device.
+type UnresolvedUsage struct {
+	IP      string `json:"ip"` // "" for all beyond the first 64
+	RxBytes uint64 `json:"bytes_rx"`
+	TxBytes uint64 `json:"bytes_tx"`
+}
+
+// SuspectUsage is what a device cannot have moved.
+type SuspectUsage struct {
+	MAC     string    `json:"mac"`
+	Last    time.Time `json:"last"`
+	RxBytes uint64    `json:"bytes_rx"`
+	TxBytes uint64    `json:"bytes_tx"`
 }
 
 // NlbwmonStatus is what reading nlbwmon came to.

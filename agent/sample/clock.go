@@ -29,6 +29,14 @@ func BootClock(root string) (ledger.Instant, error) {
 	return ledger.Instant{Boot: strings.TrimSpace(string(id)), Since: time.Duration(ts.Nano())}, nil
 }
 
+// Synchronised tells whether a time daemon keeps the kernel's clock right
+// (adjtimex(2): STA_UNSYNC, which busybox ntpd clears as others do).
+func Synchronised() bool {
+	var t unix.Timex
+	_, err := unix.Adjtimex(&t)
+	return err == nil && t.Status&unix.STA_UNSYNC == 0
+}
+
 // tick is the kernel's unit of a process's start time (USER_HZ, proc(5)),
 // the same on every architecture Linux runs Go on.
 const tick = 10 * time.Millisecond
@@ -60,4 +68,49 @@ func Daemon(root string) time.Duration {
 		}
 	}
 	return 0
+}
+
+// maxUnconfirmed is how long after boot the wall clock is waited for. A router
+// whose time nobody serves then goes by its clock, as its own log does.
+const maxUnconfirmed = 30 * time.Minute
+
+// clock is what the Sampler knows of the wall clock. A router without a
+// battery boots at the newest time of a file under /etc, so that a clock later
+// than the program's build may still be days behind.
+type clock struct {
+	Boot string
+	Low  int64 // wall clock minus time since boot, in ns, lies between these
+	High int64
+	Set  bool // somebody has set it in this boot, or keeps it right
+}
+
+// read brings c up to date. The wall clock is read between two readings of the
+// boot clock, so that being interrupted looks like no step. back is whether it
+// was set back since the last reading.
+func (c *clock) read(o *Options) (now time.Time, at ledger.Instant, back bool, err error) {
+	before, err := o.Instant()
+	if err != nil {
+		return now, at, false, err
+	}
+	now = o.Now()
+	if at, err = o.Instant(); err != nil {
+		return now, at, false, err
+	}
+	wall := now.UnixNano()
+	was := *c
+	c.Boot, c.Low, c.High = at.Boot, wall-int64(at.Since), wall-int64(before.Since)
+	if was.Boot != at.Boot {
+		c.Set = false
+	} else {
+		back = c.High < was.Low
+		// Steps by less than a second set no clock that was unset.
+		c.Set = c.Set || c.High < was.Low-int64(time.Second) || c.Low > was.High+int64(time.Second)
+	}
+	c.Set = c.Set || o.Synchronised == nil || o.Synchronised()
+	return now, at, back, nil
+}
+
+// known tells whether the wall clock may date what is booked.
+func (c *clock) known(now time.Time, at ledger.Instant, notBefore time.Time) bool {
+	return !now.Before(notBefore) && (c.Set || at.Since >= maxUnconfirmed)
 }

@@ -56,6 +56,9 @@ func (f files) Fetch(p nlbwmon.Period, sink usage.Sink) (ledger.Fetched, error) 
 			}
 			return ledger.Whole, nil
 		default:
+			if f.twofold(p) {
+				return ledger.Both, nil
+			}
 			return ledger.Damaged, nil
 		}
 	}

@@ -1,16 +1,21 @@
 package sample
 
 import (
+	"encoding/binary"
+	"errors"
 	"slices"
-	"time"
 
 	"github.com/netpilot/netpilot/agent/ledger"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
-// maxSpans bounds what waits for the clock: half an hour of looks. Beyond it
-// the spans become one, whose deltas are summed by row.
-const maxSpans = 64
+// What waits for the clock is bounded: half an hour of looks, and a blob that
+// the history still takes. Beyond it the spans become one, whose deltas are
+// summed by row.
+const (
+	maxSpans = 64
+	maxRows  = 8192
+)
 
 // pending is what the ledger delivered and nobody could date yet.
 type pending struct {
@@ -31,7 +36,11 @@ func (p *pending) add(b *ledger.Batch) {
 		return
 	}
 	p.spans = append(p.spans, span{from: b.From, to: b.To, deltas: slices.Clone(b.Deltas), quarantined: slices.Clone(b.Quarantined), gaps: slices.Clone(b.Gaps)})
-	if len(p.spans) > maxSpans {
+	rows := 0
+	for i := range p.spans {
+		rows += len(p.spans[i].deltas) + len(p.spans[i].quarantined)
+	}
+	if len(p.spans) > maxSpans || len(p.spans) > 1 && rows > maxRows {
 		p.merge()
 	}
 }
@@ -84,17 +93,37 @@ func sum(records []usage.Record) []usage.Record {
 	return sums
 }
 
-// wall is a span by the wall clock, which reads now at the instant at. What
-// begins in an earlier boot or before anything was known begins a moment
-// before its end.
-func wall(from, to ledger.Instant, now time.Time, at ledger.Instant) usage.Range {
-	date := func(i ledger.Instant) time.Time { return now.Add(i.Since - at.Since) }
-	r := usage.Range{From: date(from), To: date(to)}
-	if to.Boot != at.Boot {
-		r.To = now
+// rowSize is a row's length in the blob: key, then five counters.
+const rowSize = 16 + 6 + 2 + 1 + 1 + 5*8
+
+func appendRows(dst []byte, rows []usage.Record) []byte {
+	for i := range rows {
+		r := &rows[i]
+		dst = append(dst, r.Addr[:]...)
+		dst = append(dst, r.MAC[:]...)
+		dst = binary.BigEndian.AppendUint16(dst, r.Port)
+		dst = append(dst, r.Family, r.Proto)
+		for _, n := range [...]uint64{r.Conns, r.RxBytes, r.RxPackets, r.TxBytes, r.TxPackets} {
+			dst = binary.BigEndian.AppendUint64(dst, n)
+		}
 	}
-	if from.Boot != at.Boot || to.Boot != at.Boot || !r.From.Before(r.To) {
-		r.From = r.To.Add(-time.Second)
+	return dst
+}
+
+// cutRows takes n rows off the front of data.
+func cutRows(data []byte, n int) (rows []usage.Record, rest []byte, err error) {
+	if n < 0 || n > len(data)/rowSize {
+		return nil, nil, errors.New("what waits for the clock is cut off")
 	}
-	return r
+	for ; n > 0; n-- {
+		b := data[:rowSize]
+		r := usage.Record{
+			Addr: [16]byte(b), MAC: usage.MAC(b[16:]), Port: binary.BigEndian.Uint16(b[22:]), Family: b[24], Proto: b[25],
+			Conns:   binary.BigEndian.Uint64(b[26:]),
+			RxBytes: binary.BigEndian.Uint64(b[34:]), RxPackets: binary.BigEndian.Uint64(b[42:]),
+			TxBytes: binary.BigEndian.Uint64(b[50:]), TxPackets: binary.BigEndian.Uint64(b[58:]),
+		}
+		rows, data = append(rows, r), data[rowSize:]
+	}
+	return rows, data, nil
 }

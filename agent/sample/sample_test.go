@@ -2,12 +2,14 @@ package sample
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/netpilot/netpilot/agent/history"
+	"github.com/netpilot/netpilot/agent/history/faultfs"
 	"github.com/netpilot/netpilot/agent/ledger"
 	"github.com/netpilot/netpilot/agent/source"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
@@ -24,6 +26,14 @@ type router struct {
 	source *source.Router
 	dir    string
 	store  *history.Store
+	boot   string
+	aged   map[string]bool
+	fs     history.FS // nil: the machine's
+	flash  string
+
+	synchronised func() bool
+	linkSpeed    func() uint64
+	attribute    func(netip.Addr, time.Time) (usage.MAC, bool)
 }
 
 var built = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -34,7 +44,7 @@ func newRouter(t *testing.T) *router {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	r := &router{t: t, dir: dir, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), since: time.Hour}
+	r := &router{t: t, dir: dir, flash: filepath.Join(dir, "flash"), boot: "boot", aged: make(map[string]bool), now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), since: time.Hour}
 	opts := nlbwmontest.Options{
 		Socket: filepath.Join(dir, "sock"), Dir: filepath.Join(dir, "db"), SnapshotPath: filepath.Join(dir, "0.db"),
 		Interval: nlbwmon.Interval{Type: nlbwmon.IntervalMonthly, Value: 1}, Now: func() time.Time { return r.now },
@@ -58,17 +68,36 @@ func newRouter(t *testing.T) *router {
 func (r *router) open() {
 	r.t.Helper()
 	var err error
-	if r.store, err = history.Open(history.Options{Dir: filepath.Join(r.dir, "ram"), NotBefore: built}); err != nil {
+	o := history.Options{Dir: filepath.Join(r.dir, "ram"), FlashDir: r.flash, NotBefore: built}
+	if r.fs != nil {
+		o.Dir, o.FS = "/tmp/ram", r.fs
+	}
+	if r.store, err = history.Open(o); err != nil {
 		r.t.Fatal(err)
 	}
 }
+
+// reopen has the history lie on a simulated disk from now on.
+func (r *router) reopen(disk *faultfs.FS) {
+	r.t.Helper()
+	if err := r.store.Close(r.now); err != nil {
+		r.t.Fatal(err)
+	}
+	r.fs = disk
+	r.open()
+}
+
+// idle lets time pass in which nlbwmon does nothing.
+func (r *router) idle(d time.Duration) { r.now, r.since = r.now.Add(d), r.since+d }
 
 func (r *router) sampler() *Sampler {
 	return New(Options{
 		Router: r.source, History: r.store, Ledger: ledger.Options{Refresh: 30 * time.Second},
 		Now: func() time.Time { return r.now }, NotBefore: built,
-		Instant: func() (ledger.Instant, error) { return ledger.Instant{Boot: "boot", Since: r.since}, nil },
-		Daemon:  func() time.Duration { return time.Minute },
+		Instant:      func() (ledger.Instant, error) { return ledger.Instant{Boot: r.boot, Since: r.since}, nil },
+		Daemon:       func() time.Duration { return time.Second },
+		Synchronised: r.synchronised, LinkSpeed: r.linkSpeed, Attribute: r.attribute,
+		BootFile: filepath.Join(r.dir, "flash", "boot"),
 	})
 }
 
@@ -92,7 +121,7 @@ func (r *router) total() uint64 {
 	r.t.Helper()
 	var sum uint64
 	_, err := r.store.Query(context.Background(), history.Query{
-		Range:      usage.Range{From: built, To: built.AddDate(1, 0, 0)},
+		Range:      usage.Range{From: built, To: built.AddDate(2, 0, 0)},
 		Resolution: usage.Hour,
 	}, func(s usage.Slot) error { sum += s.RxBytes; return nil })
 	if err != nil {

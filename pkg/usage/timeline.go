@@ -10,7 +10,7 @@ import (
 type Timeline struct {
 	Timestamp time.Time
 	Span
-	By      string // total, device, service or family
+	By      string // total, device, service, family or quarantined
 	Coarser bool   // part of it is kept less finely than asked
 	Slots   []Slot
 	Names   Names // of devices; may be nil
@@ -18,7 +18,8 @@ type Timeline struct {
 	Total   Counters
 	Page    Page
 
-	Counting *Counting // whether the numbers can be trusted; nil if nobody looked
+	Quarantined Counters  // what cannot be true, and is in no sum
+	Counting    *Counting // whether the numbers can be trusted; nil if nobody looked
 }
 
 // AppendJSON appends the answer as one JSON object of at most max bytes, 0
@@ -40,6 +41,7 @@ func (t *Timeline) AppendJSON(dst []byte, max int) []byte {
 		o.buf = append(o.buf, "true"...)
 	}
 	o.counting(t.Counting)
+	o.quarantined(t.Quarantined)
 	o.gaps(t.Gaps)
 	o.key("buckets")
 	next := o.list(len(t.Slots), t.Page, func(dst []byte, i int) []byte { return appendSlot(dst, &t.Slots[i], t.Names) })
@@ -49,6 +51,13 @@ func (t *Timeline) AppendJSON(dst []byte, max int) []byte {
 	o.number("total_buckets", uint64(len(t.Slots)))
 	o.number("total_bytes", t.Total.Total())
 	return append(o.buf, '}')
+}
+
+// quarantined writes what cannot be true, if there is any.
+func (o *objectWriter) quarantined(c Counters) {
+	if c.Total() > 0 {
+		o.number("quarantined_bytes", c.Total())
+	}
 }
 
 // gaps writes spans of which something is unknown, the newest maxListed.
@@ -92,12 +101,13 @@ func familyNumber(family uint8) uint8 {
 type Summary struct {
 	Timestamp time.Time
 	Span
-	Days     []Slot // totals of the days of the router's zone
-	Devices  []Device
-	Services []Service
-	Gaps     []Gap
-	Total    Counters
-	Counting *Counting // whether the numbers can be trusted; nil if nobody looked
+	Days        []Slot // totals of the days of the router's zone
+	Devices     []Device
+	Services    []Service
+	Gaps        []Gap
+	Total       Counters
+	Quarantined Counters  // what cannot be true, and is in no sum
+	Counting    *Counting // whether the numbers can be trusted; nil if nobody looked
 }
 
 // AppendJSON appends the summary as one JSON object with at most top devices
@@ -111,6 +121,7 @@ func (s *Summary) AppendJSON(dst []byte, top int) []byte {
 	o.time("to", s.To)
 	o.number("period_days", uint64((s.To.Sub(s.From)+Day-1)/Day))
 	o.counting(s.Counting)
+	o.quarantined(s.Quarantined)
 	o.number("total_bytes", s.Total.Total())
 	o.number("bytes_rx", s.Total.RxBytes)
 	o.number("bytes_tx", s.Total.TxBytes)

@@ -105,6 +105,9 @@ func (a *Agent) Fetch(p nlbwmon.Period, sink usage.Sink) (ledger.Fetched, error)
 	if a.Cut > 0 && len(rows) > 0 {
 		a.Cut--
 		fill(sink, rows[:len(rows)/2])
+		if twofold {
+			return ledger.Both, nil
+		}
 		return ledger.Damaged, nil
 	}
 	fill(sink, rows)
