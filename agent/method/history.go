@@ -39,6 +39,9 @@ func errNoHistory() error {
 	return usage.Errorf(usage.Unavailable, "no history is kept: the daemon does not run or could not open it; try: service netpilot-agent restart")
 }
 
+// subjects are what history can be listed by.
+var subjects = map[string]history.By{"total": history.Total, "device": history.Device, "service": history.Service, "family": history.Family, "quarantined": history.Quarantined}
+
 func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessage) (json.RawMessage, error) {
 	var p struct {
 		spanParams
@@ -64,7 +67,7 @@ func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessag
 	if p.By == "" {
 		p.By = "total"
 	}
-	by, ok := map[string]history.By{"total": history.Total, "device": history.Device, "service": history.Service, "family": history.Family, "quarantined": history.Quarantined}[p.By]
+	by, ok := subjects[p.By]
 	if !ok {
 		return nil, usage.Errorf(usage.Invalid, "cannot list history by %q; choose total, device, service, family or quarantined", usage.Clean(p.By, 32))
 	}

@@ -75,6 +75,12 @@ func TestNlbwScopes(t *testing.T) {
 		{[]string{"-nS" + a.Router.SocketPath, "-c", "json"}, AccessOwner},
 		{[]string{"-c", "json", "-p", "/etc/shadow"}, AccessOwner},
 		{[]string{"-p/etc/shadow", "-c", "commit"}, AccessOwner},
+		{[]string{"-c", "json", "-i"}, AccessRead},
+		{[]string{"-c", "json", "-t", "24"}, AccessRead},
+		{[]string{"-z"}, AccessWrite},
+		{[]string{"-nz"}, AccessWrite},
+		{[]string{"-d", "/etc/shadow", "-c", "json"}, AccessOwner},
+		{[]string{"-c", "json", "-d/etc/shadow"}, AccessOwner},
 	} {
 		for access := AccessRead; access <= AccessOwner; access++ {
 			_, err := New(a).Call(t.Context(), access, "nlbw", json.RawMessage(argsOf(tt.args...)))

@@ -3,8 +3,11 @@
 // of nlbwmon at 2025-06-02). It exists so that whatever called nlbw, a script
 // or the backend, can call netpilot and notice nothing but the speed.
 //
-// Two things are ours: the live table comes from the snapshot file where that
-// is whole and fresh, unless -S names a socket; and nothing waits for ever.
+// Ours are: the live table comes from the snapshot file where that is whole
+// and fresh, unless -S names a socket, and counts from the last reset; nothing
+// waits for ever; and what the product's plan took nlbw to have: -t 1, 24, 168
+// or 720 (hours, from the router's history), -z (reset), -i (names of the
+// devices), -d FILE (a database file).
 package nlbw
 
 import (
@@ -14,6 +17,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,6 +37,16 @@ type Daemon interface {
 	List(ctx context.Context, path string) ([]nlbwmon.Period, error)
 	// Commit makes the daemon write its database; the reply is its text.
 	Commit(ctx context.Context, path string) (string, error)
+	// History delivers what passed in the last so many hours by subject, one
+	// of device, service and family, as rows that bear that subject alone.
+	History(ctx context.Context, hours int, subject string, sink usage.Sink) error
+	// Reset makes Live count from now on.
+	Reset(ctx context.Context) error
+	// File reads the database file at path, which may break off: damage then
+	// says so, and the rows before that are good.
+	File(ctx context.Context, path string, sink usage.Sink) (order nlbwmon.AddrOrder, damage, err error)
+	// Names tells who the devices are; nil if that is not known.
+	Names() usage.Names
 	// Protocols is the path of the protocols file nlbwmon is set up with.
 	Protocols() string
 	// Order is how that daemon stores IPv4 addresses.
@@ -62,16 +76,31 @@ func Run(ctx context.Context, args []string, d Daemon, stdout, stderr io.Writer)
 	return exit
 }
 
-// Remote tells what a command line from the far end of a link would do here:
-// whether it makes nlbwmon write to its disk, and whether it names files of
-// this router.
-func Remote(args []string) (commits, paths bool) {
+// Needs is what a command line would do.
+type Needs struct {
+	Write  bool // it makes nlbwmon write to its disk, or resets
+	Files  bool // it names files of this router
+	Daemon bool // it needs the agent's daemon: for the history, or for its reset
+}
+
+// NeedsOf reads args as Run does.
+func NeedsOf(args []string) Needs {
 	o, _, _ := parse(args, io.Discard)
-	return o.command == "commit", o.socket != "" || o.protocols != ""
+	return Needs{
+		Write:  o.command == "commit" || o.reset,
+		Files:  o.socket != "" || o.protocols != "" || o.file != "",
+		Daemon: o.hours > 0 || o.reset,
+	}
 }
 
 // run is one command. The reason is "" where it succeeded.
 func run(ctx context.Context, o options, protocols *nlbwmon.Protocols, d Daemon, stdout io.Writer) (exit int, reason string) {
+	if o.reset {
+		if err := d.Reset(ctx); err != nil {
+			return exitFailed, err.Error()
+		}
+		return exitDone, ""
+	}
 	switch o.command {
 	case "list":
 		periods, err := d.List(ctx, o.socket)
@@ -91,24 +120,44 @@ func run(ctx context.Context, o options, protocols *nlbwmon.Protocols, d Daemon,
 	}
 	t := newTable(o.group, d.Order())
 	t.Begin(0)
-	var err error
-	if o.period == 0 && o.socket == "" {
+	var damage, err error
+	switch {
+	case o.file != "":
+		t.order, damage, err = d.File(ctx, o.file, t)
+	case o.hours > 0:
+		err = d.History(ctx, o.hours, subjects[o.group[0]], t)
+	case o.period == 0 && o.socket == "":
 		err = d.Live(ctx, t)
-	} else {
+	default:
 		err = d.Dump(ctx, o.socket, nlbwmon.Period(o.period), t)
+	}
+	if err != nil && (o.file != "" || o.hours > 0) {
+		return exitFailed, err.Error()
 	}
 	if err != nil {
 		return failure(err)
 	}
 	t.sort(o.order)
 	p := &printer{w: stdout, buf: make([]byte, 0, flushAt+4<<10), protocols: protocols}
+	if o.names {
+		p.extra, p.names = true, d.Names()
+		p.device = slices.Contains(o.group, colMAC) || slices.Contains(o.group, colHost)
+	}
+	if exit, reason = p.print(t, &o); damage != nil && exit == exitDone {
+		return exitFailed, "only the good part is printed: " + damage.Error()
+	}
+	return exit, reason
+}
+
+// print writes the table as the command says.
+func (p *printer) print(t *table, o *options) (exit int, reason string) {
 	switch o.command {
 	case "json":
 		return written(p.json(t))
 	case "csv":
-		return written(p.csv(t, &o))
+		return written(p.csv(t, o))
 	}
-	return written(p.show(t, &o))
+	return written(p.show(t, o))
 }
 
 // failure maps what went wrong with the daemon to stock nlbw's few answers:

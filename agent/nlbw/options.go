@@ -10,14 +10,14 @@ import (
 // Exit codes of stock nlbw. It returns the negated errno, of which a shell
 // sees the low eight bits.
 const (
-	exitDone        = 0
-	exitFailed      = 1
-	exitNoData      = 256 - 61  // ENODATA
-	exitNoDaemon    = 256 - 9   // EBADF: it sends on the socket it failed to open
-	exitTimedOut    = 256 - 110 // ETIMEDOUT; stock nlbw would wait for ever
-	maxFields       = 12        // as many as stock nlbw's table holds
-	stockOptions    = "c:p:S:g:o:t:s::q::e::n"
-	reservedOptions = "zid:" // letters of our own, announced and not there yet
+	exitDone     = 0
+	exitFailed   = 1
+	exitNoData   = 256 - 61  // ENODATA
+	exitNoDaemon = 256 - 9   // EBADF: it sends on the socket it failed to open
+	exitTimedOut = 256 - 110 // ETIMEDOUT; stock nlbw would wait for ever
+	maxFields    = 12        // as many as stock nlbw's table holds
+	stockOptions = "c:p:S:g:o:t:s::q::e::n"
+	ownOptions   = "zid:" // letters of our own
 )
 
 // column is a field of stock nlbw, in the order it prints them.
@@ -61,6 +61,12 @@ type options struct {
 	separator byte
 	quote     byte // 0: none
 	escape    byte // 0: none
+
+	// Ours.
+	hours int    // -t 1, 24, 168 or 720: what the history has of them; 0: not asked
+	reset bool   // -z
+	names bool   // -i
+	file  string // -d; "" where it was not given
 }
 
 // parse reads a command line. Where it returns false, what is wrong stands on
@@ -71,7 +77,7 @@ func parse(args []string, stderr io.Writer) (o options, exit int, ok bool) {
 		fmt.Fprintf(stderr, format+"\n", args...)
 		return options{}, exitFailed, false
 	}
-	g := &getopt{args: args, spec: stockOptions + reservedOptions, stderr: stderr}
+	g := &getopt{args: args, spec: stockOptions + ownOptions, stderr: stderr}
 	for opt, more := g.next(); more; opt, more = g.next() {
 		switch opt.letter {
 		case 'c':
@@ -109,9 +115,9 @@ func parse(args []string, stderr io.Writer) (o options, exit int, ok bool) {
 				}
 			}
 		case 't':
-			if slices.Contains([]string{"1", "24", "168", "720"}, *opt.arg) {
-				return fail("-t %s: hours need the router's own history, which this version does not keep; "+
-					"give the first day of a period as YYYY-MM-DD (see: nlbw -c list)", *opt.arg)
+			if o.hours = map[string]int{"1": 1, "24": 24, "168": 168, "720": 720}[*opt.arg]; o.hours > 0 {
+				o.period = 0 // as with two dates, the last one counts
+				break
 			}
 			period, ok := scanDate(*opt.arg)
 			if !ok {
@@ -127,12 +133,21 @@ func parse(args []string, stderr io.Writer) (o options, exit int, ok bool) {
 		case 'e':
 			o.escape = first(opt.arg)
 		case 'z':
-			return fail("-z: a reset needs the router's own history, which this version does not keep")
+			o.reset = true
 		case 'i':
-			return fail("-i: name columns are not in this version; netpilot-agent dump shows host names")
+			o.names = true
 		case 'd':
-			return fail("-d: this version's nlbw does not read files; try: netpilot-agent dump --source FILE")
+			o.file = *opt.arg
 		}
+	}
+	if o.file != "" && o.command == "" {
+		o.command = "show" // a file alone asks to be seen
+	}
+	if wrong := o.conflict(); wrong != "" {
+		return fail("%s", wrong)
+	}
+	if len(o.group) == 0 && o.hours > 0 {
+		o.group = []column{colHost}
 	}
 	if len(o.group) == 0 {
 		o.group = []column{colFamily, colHost, colLayer7}
@@ -140,11 +155,30 @@ func parse(args []string, stderr io.Writer) (o options, exit int, ok bool) {
 	if len(o.order) == 0 {
 		o.order = []key{{colRxBytes, true}, {colRxPackets, true}}
 	}
-	if o.command == "" {
+	if o.command == "" && !o.reset {
 		return fail("No command specified")
 	}
 	return o, exitDone, true
 }
+
+// conflict says which of our own options do not go together, "" if all do.
+func (o *options) conflict() string {
+	tables := o.command != "list" && o.command != "commit"
+	switch {
+	case o.reset && (o.command != "" || o.hours > 0 || o.file != "" || o.socket != "" || o.period != 0):
+		return "-z resets and goes alone; print first, then reset"
+	case o.file != "" && (!tables || o.hours > 0 || o.socket != "" || o.period != 0):
+		return "-d reads one database file; it goes with -c json, csv or show, and without -t and -S"
+	case o.hours > 0 && (!tables || o.socket != "" || o.period != 0):
+		return "-t with hours goes with -c json, csv or show, and without -S"
+	case o.hours > 0 && (len(o.group) > 1 || len(o.group) == 1 && subjects[o.group[0]] == ""):
+		return "-t with hours: the history keeps devices, services and families apart; use one of -g host, mac, layer7, family"
+	}
+	return ""
+}
+
+// subjects are what the history can be grouped by, as usage.history calls it.
+var subjects = [columns]string{colMAC: "device", colHost: "device", colLayer7: "service", colFamily: "family"}
 
 // first is the first byte of an option's argument, 0 for none.
 func first(arg *string) byte {

@@ -89,11 +89,22 @@ func TestParseRefuses(t *testing.T) {
 			t.Errorf("%q: got %t, exit %d, %+v, stderr %q, want %q", args, ok, exit, o, stderr.String(), want)
 		}
 	}
-	// What stock nlbw never had says what is missing.
-	for _, args := range []string{"-c json -t 24", "-c json -t 1", "-c json -t 168", "-c json -t 720", "-z", "-c json -i", "-d FILE", "-c json -d FILE"} {
+	// What does not go together says so.
+	for args, want := range map[string]string{
+		"-z -c json": "-z resets and goes alone", "-c json -t 24 -z": "-z resets", "-d F -z": "-z resets",
+		"-c list -d F": "-d reads one", "-c json -d F -t 24": "-d reads one", "-c json -d F -S /s": "-d reads one", "-d F -t 2026-11-01": "-d reads one",
+		"-c commit -t 24": "-t with hours", "-c json -t 24 -S /s": "-t with hours",
+		"-c json -t 24 -g mac,layer7": "use one of -g host", "-c json -t 24 -g port": "use one of -g host", "-t 24": "No command specified",
+		"-c json -t 12": "Unrecognized date '12'",
+	} {
 		var stderr bytes.Buffer
-		if _, exit, ok := parse(words(args), &stderr); ok || exit != 1 || !strings.Contains(stderr.String(), "this version") {
-			t.Errorf("%q: got %t, exit %d, stderr %q", args, ok, exit, stderr.String())
+		if _, exit, ok := parse(words(args), &stderr); ok || exit != 1 || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%q: got %t, exit %d, stderr %q, want %q", args, ok, exit, stderr.String(), want)
+		}
+	}
+	for _, args := range []string{"-d FILE -c json", "-c json -d FILE", "-dFILE -c json"} {
+		if o, _, ok := parse(words(args), io.Discard); !ok || o.file != "FILE" || o.command != "json" {
+			t.Errorf("%q: got %+v", args, o)
 		}
 	}
 }
@@ -123,17 +134,19 @@ func TestScanDate(t *testing.T) {
 	}
 }
 
-// Remote sees what Run would do, however it is spelled.
-func TestRemote(t *testing.T) {
-	for args, want := range map[string][2]bool{
+// NeedsOf sees what Run would do, however it is spelled.
+func TestNeedsOf(t *testing.T) {
+	write, files, daemon := Needs{Write: true}, Needs{Files: true}, Needs{Daemon: true}
+	for args, want := range map[string]Needs{
 		"-c json": {}, "": {}, "-c bogus -S /s": {}, // fails before it opens anything
-		"-c commit": {true, false}, "-ccommit": {true, false}, "-nccommit": {true, false}, "-c json -c commit": {true, false}, "-c commit -c json": {},
-		"-c json -S /s": {false, true}, "-c json -S/s": {false, true}, "-nS/s -c json": {false, true}, "-c json -p /p": {false, true},
-		"-p/p -c commit": {true, true}, "-c json -- -S /s": {}, "-c json x -S /s": {}, "-c json -S": {}, "-c json -g mac -S -c": {false, true},
+		"-c commit": write, "-ccommit": write, "-nccommit": write, "-c json -c commit": write, "-c commit -c json": {},
+		"-c json -S /s": files, "-c json -S/s": files, "-nS/s -c json": files, "-c json -p /p": files,
+		"-p/p -c commit": {Write: true, Files: true}, "-c json -- -S /s": {}, "-c json x -S /s": {}, "-c json -S": {}, "-c json -g mac -S -c": files,
+		"-z": {Write: true, Daemon: true}, "-nz": {Write: true, Daemon: true}, "-zc json": {}, "-d F": files, "-c json -d F": files, "-dF -c json": files,
+		"-c json -t 24": daemon, "-c json -t 1 -p /p": {Files: true, Daemon: true}, "-c json -i": {}, "-c json -t 2026-11-01": {},
 	} {
-		commits, paths := Remote(words(args))
-		if commits != want[0] || paths != want[1] {
-			t.Errorf("%q: got commits %t, paths %t, want %v", args, commits, paths, want)
+		if got := NeedsOf(words(args)); got != want {
+			t.Errorf("%q: got %+v, want %+v", args, got, want)
 		}
 	}
 }
@@ -141,7 +154,7 @@ func TestRemote(t *testing.T) {
 // FuzzParse: no command line panics, and one that is taken is complete.
 func FuzzParse(f *testing.F) {
 	for _, args := range []string{"-c\x00json", "-nc\x00json", "-c\x00csv\x00-s,\x00-q\x00-e\\", "-c\x00json\x00-g\x00mac,-ip\x00-o\x00-", "-s\x00,", "--", "-", "-\xff",
-		"-t\x002026-11-01\x00-c\x00show", "-z\x00-i\x00-d", "-g\x00,,,,,,,,,,,,,", "-c"} {
+		"-t\x002026-11-01\x00-c\x00show", "-z", "-i\x00-d\x00F", "-t\x0024\x00-c\x00csv", "-g\x00,,,,,,,,,,,,,", "-c"} {
 		f.Add(args)
 	}
 	f.Fuzz(func(t *testing.T, joined string) {
@@ -150,11 +163,11 @@ func FuzzParse(f *testing.F) {
 		if ok != (exit == 0) {
 			t.Errorf("%q: got exit %d and %t", args, exit, ok)
 		}
-		if ok && (o.command == "" || len(o.group) == 0 || len(o.order) == 0 || len(o.group) > maxFields || len(o.order) > maxFields || o.period > 99999999) {
+		if ok && (o.command == "" && !o.reset || len(o.group) == 0 || len(o.order) == 0 || len(o.group) > maxFields || len(o.order) > maxFields || o.period > 99999999) {
 			t.Errorf("%q: got %+v", args, o)
 		}
-		if commits, paths := Remote(args); !ok && (commits || paths) || ok && commits != (o.command == "commit") {
-			t.Errorf("%q: got commits %t, paths %t of %+v", args, commits, paths, o)
+		if needs := NeedsOf(args); !ok && needs != (Needs{}) || ok && needs.Write != (o.command == "commit" || o.reset) {
+			t.Errorf("%q: got %+v of %+v", args, needs, o)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
 	"github.com/netpilot/netpilot/pkg/usage"
@@ -17,7 +18,10 @@ type printer struct {
 	buf       []byte
 	err       error
 	protocols *nlbwmon.Protocols
-	address   []byte // last address printed: nlbw repeats it for a family it does not know
+	extra     bool        // -i: add who the device is
+	device    bool        // a row is one device's
+	names     usage.Names // may be nil
+	address   []byte      // last address printed: nlbw repeats it for a family it does not know
 }
 
 const flushAt = 32 << 10
@@ -34,6 +38,18 @@ func (p *printer) rowDone() {
 	if len(p.buf) >= flushAt {
 		_ = p.flush() // kept in p.err and returned at the end
 	}
+}
+
+// nameColumns are those of -i, behind all others.
+var nameColumns = [...]string{"hostname", "vendor", "alias"}
+
+// who is what nameColumns have of r's device, "" for what is not known.
+func (p *printer) who(r *usage.Record) [len(nameColumns)]string {
+	if !p.device || p.names == nil || r.MAC.IsZero() {
+		return [len(nameColumns)]string{}
+	}
+	id := p.names.Identity(r.MAC, time.Time{})
+	return [len(nameColumns)]string{id.Hostname, id.Vendor, id.Alias}
 }
 
 // shown is which columns json and csv print for a grouping.
@@ -64,6 +80,9 @@ func (p *printer) json(t *table) error {
 			comma = ","
 		}
 	}
+	if p.extra {
+		p.buf = append(p.buf, `,"hostname","vendor","alias"`...)
+	}
 	p.buf = append(p.buf, `],"data":[`...)
 	for i := range t.rows {
 		r := &t.rows[i]
@@ -92,6 +111,15 @@ func (p *printer) json(t *table) error {
 				}
 			default:
 				p.buf = p.text(p.buf, r, c)
+			}
+		}
+		if p.extra {
+			for _, name := range p.who(r) {
+				if name == "" {
+					p.buf = append(p.buf, ",null"...)
+				} else {
+					p.buf = usage.AppendQuoted(append(p.buf, ','), name)
+				}
 			}
 		}
 		p.buf = append(p.buf, ']')
@@ -129,6 +157,11 @@ func (p *printer) csv(t *table, o *options) error {
 		comma = true
 		p.buf = quoted(p.buf, []byte(columnNames[c]))
 	}
+	if p.extra {
+		for _, name := range nameColumns {
+			p.buf = quoted(append(p.buf, o.separator), []byte(name))
+		}
+	}
 	p.buf = append(p.buf, '\n')
 	var cell []byte
 	for i := range t.rows {
@@ -153,6 +186,14 @@ func (p *printer) csv(t *table, o *options) error {
 				}
 			default:
 				p.buf = p.text(p.buf, r, c)
+			}
+		}
+		if p.extra {
+			for _, name := range p.who(r) {
+				p.buf = append(p.buf, o.separator)
+				if name != "" {
+					p.buf = quoted(p.buf, []byte(usage.SafeCell(name)))
+				}
 			}
 		}
 		p.buf = append(p.buf, '\n')
@@ -286,7 +327,16 @@ func (p *printer) show(t *table, o *options) error {
 		p.number(r.RxBytes, o.plain, "B (")
 		p.number(r.RxPackets, o.plain, ")  ")
 		p.number(r.TxBytes, o.plain, "B (")
-		p.number(r.TxPackets, o.plain, ")\n")
+		p.number(r.TxPackets, o.plain, ")")
+		if p.extra {
+			for _, name := range p.who(r) {
+				if name == "" {
+					name = "-"
+				}
+				p.buf = append(append(p.buf, "  "...), name...)
+			}
+		}
+		p.buf = append(p.buf, '\n')
 		p.rowDone()
 	}
 	return p.flush()
@@ -315,7 +365,11 @@ func (p *printer) showHead(mark *[columns]byte) {
 	head(colRxBytes, " ", " Downld. (")
 	head(colRxPackets, " ", " Pkts. )   ")
 	head(colTxBytes, " ", " Upload (")
-	head(colTxPackets, " ", " Pkts. )\n")
+	head(colTxPackets, " ", " Pkts. )")
+	if p.extra {
+		p.buf = append(p.buf, "  Hostname  Vendor  Alias"...)
+	}
+	p.buf = append(p.buf, '\n')
 }
 
 // cell right-aligns text by bytes, as printf does.

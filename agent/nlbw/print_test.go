@@ -126,6 +126,8 @@ type fakeDaemon struct {
 	reply     string
 	err       error
 	protocols string
+	damage    error
+	names     usage.Names
 	asked     []string
 }
 
@@ -141,6 +143,17 @@ func (d *fakeDaemon) Commit(_ context.Context, path string) (string, error) {
 	d.asked = append(d.asked, fmt.Sprintf("commit %q", path))
 	return d.reply, d.err
 }
+func (d *fakeDaemon) History(_ context.Context, hours int, subject string, sink usage.Sink) error {
+	return d.serve(fmt.Sprintf("history %d %s", hours, subject), sink)
+}
+func (d *fakeDaemon) Reset(context.Context) error {
+	d.asked = append(d.asked, "reset")
+	return d.err
+}
+func (d *fakeDaemon) File(_ context.Context, path string, sink usage.Sink) (nlbwmon.AddrOrder, error, error) {
+	return nlbwmon.OrderBig, d.damage, d.serve(fmt.Sprintf("file %q", path), sink)
+}
+func (d *fakeDaemon) Names() usage.Names       { return d.names }
 func (d *fakeDaemon) Protocols() string        { return d.protocols }
 func (d *fakeDaemon) Order() nlbwmon.AddrOrder { return nlbwmon.OrderLittle }
 

@@ -24,18 +24,20 @@ func (r *Router) clientOrder() nlbwmon.AddrOrder {
 	return r.Order
 }
 
-// Stock is the router as stock nlbw's options see it (agent/nlbw's Daemon).
+// Stock is the router as stock nlbw's options see it.
 type Stock struct {
 	Router        *Router
 	ProtocolsPath string
 }
 
-// Live reads the snapshot if it is whole and fresh, else the socket.
-func (s Stock) Live(ctx context.Context, sink usage.Sink) error {
-	if _, err := s.Router.readSnapshot(sink); err == nil {
-		return nil
+// Live reads the snapshot if it is whole and fresh, else the socket, and
+// tells the period.
+func (s Stock) Live(ctx context.Context, sink usage.Sink) (nlbwmon.Period, error) {
+	if reading, err := s.Router.readSnapshot(sink); err == nil {
+		return reading.Period, nil
 	}
-	return s.Dump(ctx, "", 0, sink)
+	reading, err := s.Router.readSocket(ctx, 0, sink)
+	return reading.Period, err
 }
 
 // Dump reads the socket at path.

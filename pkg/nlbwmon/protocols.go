@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+
+	"github.com/netpilot/netpilot/pkg/usage"
 )
 
 const (
@@ -79,6 +81,24 @@ func (p *Protocols) Lookup(proto uint8, port uint16) (name string, ok bool) {
 	}
 	name, ok = p.names[protocolKey(proto, port)]
 	return name, ok
+}
+
+// Find is the least protocol and port with that name, cleaned as a person sees
+// it; false if there is none.
+func (p *Protocols) Find(name string) (proto uint8, port uint16, ok bool) {
+	if p == nil {
+		return 0, 0, false
+	}
+	least := uint32(1<<32 - 1)
+	for key, n := range p.names {
+		if key < least && usage.Clean(n, usage.MaxName) == name {
+			least, ok = key, true
+		}
+	}
+	if !ok {
+		return 0, 0, false
+	}
+	return uint8(least >> 16), uint16(least), true
 }
 
 // Len is the number of entries.
