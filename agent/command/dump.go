@@ -22,7 +22,7 @@ func (p *program) dump() *cli.Command {
 			"netpilot-agent dump --source 20261101.db.gz", "a database file of any router",
 			"netpilot-agent dump --source /tmp/nlbw.db", "an SQLite file with columns mac, bytes_rx, bytes_tx",
 		),
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "`F`: table, json or csv (default: table on a terminal, else json)"},
 			&cli.StringFlag{Name: "by", Value: "device", Usage: "list by `VIEW`: device, host (an address), service or record (nlbwmon's row)"},
 			&cli.StringFlag{Name: "mac", Usage: "only the device with this `MAC`"},
@@ -31,7 +31,7 @@ func (p *program) dump() *cli.Command {
 			&cli.IntFlag{Name: "offset", Usage: "skip the first `N` rows"},
 			&cli.StringFlag{Name: "period", Usage: "an earlier period by its first day, `YYYY-MM-DD` (see: netpilot-agent nlbw -c list)"},
 			&cli.StringFlag{Name: "source", Value: "auto", Usage: "`S`: auto, snapshot, socket, nlbw, sqlite, or the path of a database file, nlbwmon's or SQLite"},
-		},
+		}, filterFlags()...),
 		Action: p.runDump,
 	}
 }
@@ -43,6 +43,7 @@ func (p *program) runDump(c *cli.Context) error {
 	}
 	q := method.Query{
 		Source: c.String("source"),
+		Filter: filterOf(c),
 		Page:   usage.Page{Limit: c.Int("limit"), Offset: c.Int("offset")},
 	}
 	if q.Page.Limit < 0 || q.Page.Offset < 0 {

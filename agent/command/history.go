@@ -15,20 +15,20 @@ import (
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
-// spanFlags say which span of the history is asked for.
+// spanFlags say which span of the history is asked for, and of which devices.
 func spanFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringFlag{Name: "timeframe", Usage: "the last `SPAN`: 1h, 24h, 7d or 30d (default: 24h)"},
 		&cli.IntFlag{Name: "days", Usage: "today and the days before it, `N` in all"},
 		&cli.StringFlag{Name: "from", Usage: "from `TIME` on, 2026-11-23 or 2026-11-23T18:00:00Z"},
 		&cli.StringFlag{Name: "to", Usage: "until `TIME` (default: now)"},
-	}
+	}, filterFlags()...)
 }
 
 // spanOf are the flags as a method's params.
 func spanOf(c *cli.Context) map[string]any {
 	p := make(map[string]any)
-	for _, name := range []string{"timeframe", "from", "to", "resolution", "by", "mac"} {
+	for _, name := range []string{"timeframe", "from", "to", "resolution", "by", "mac", "group", "category", "name"} {
 		if c.IsSet(name) {
 			p[name] = c.String(name)
 		}

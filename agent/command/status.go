@@ -138,6 +138,13 @@ func writeStatus(w io.Writer, s method.Status) error {
 		row("not by "+f.Source, "%s", usage.Clean(f.Error, 300))
 	}
 	writeHistoryStatus(row, &s.History)
+	if d := s.Devices; d != nil {
+		row("devices", "%d known, %d online", d.Known, d.Online)
+		if f := d.Flood; f != nil {
+			row("FLOOD", "%d devices never seen before within 10 minutes, in network %s, since %s: one host makes them up; find it with: bridge fdb show",
+				f.MACs, orDash(usage.Clean(f.Network, usage.MaxName)), f.Since.Format(time.RFC3339))
+		}
+	}
 	row("uplink", "%s", uplinkText(&s.Uplink))
 	row("remote access", "%s", s.RemoteAccess)
 	for _, warning := range s.Warnings {

@@ -124,9 +124,13 @@ func (p *program) runReport(c *cli.Context) error {
 	}
 	// The same span to the second, whatever the clock does meanwhile.
 	var s totals
-	if _, err := p.ask(c, "usage.summary", map[string]any{
-		"from": t.From.Format(time.RFC3339Nano), "to": t.To.Format(time.RFC3339Nano), "limit": 1000,
-	}, &s); err != nil {
+	of := map[string]any{"from": t.From.Format(time.RFC3339Nano), "to": t.To.Format(time.RFC3339Nano), "limit": 1000}
+	for _, name := range []string{"group", "category", "name"} {
+		if v, ok := params[name]; ok {
+			of[name] = v
+		}
+	}
+	if _, err := p.ask(c, "usage.summary", of, &s); err != nil {
 		return err
 	}
 	facts, _ := config.ReadRouter(c.String("root"))

@@ -63,18 +63,20 @@ type Keeper struct {
 	opts    Options
 	vendors *oui.Table // nil without the file
 
-	mu       sync.Mutex // guards below
+	files    sync.Mutex // held while files are read or written, and before mu; guards to the blank line
 	reader   reader
-	book     *Book
-	err      error // of the last reading: what could not be read
-	readAt   time.Time
-	owner    config.Devices
-	members  map[usage.MAC][]usage.MAC // further interfaces of a device
-	memory   *Memory
 	flashed  time.Time // when the Memory last went to flash
 	saved    uint64    // what it then said, see Memory.digest
 	trouble  string    // the failure that stands in the log
 	complain string    // the flash's failure that stands in the log
+
+	mu      sync.Mutex // guards below, and is never held for long: nlbwmon may wait for who asks
+	book    *Book
+	err     error // of the last reading: what could not be read
+	readAt  time.Time
+	owner   config.Devices
+	members map[usage.MAC][]usage.MAC // further interfaces of a device
+	memory  *Memory
 }
 
 // Open reads what is known of the devices. Nothing that is missing or damaged
@@ -88,7 +90,11 @@ func Open(o Options) *Keeper {
 	if o.Root == "/" {
 		k.reader.netlink = dumpTable
 	}
-	k.reader.collect.known = func(mac usage.MAC) bool { _, mine := k.owner[mac]; return mine || k.memory.knows(mac) }
+	k.reader.collect.known = func(mac usage.MAC) bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return k.pinned(mac) || k.memory.knows(mac)
+	}
 	var err error
 	if k.vendors, err = oui.Open(filepath.Join(o.Root, VendorPath)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		o.Log.Warn("no vendors", "err", err)
@@ -141,11 +147,9 @@ func (k *Keeper) recallFlash() {
 
 // Close saves the Memory and closes the vendor table.
 func (k *Keeper) Close() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.opts.Blobs != nil {
-		k.keepLocked(k.opts.Now(), flashApart)
-	}
+	k.files.Lock()
+	defer k.files.Unlock()
+	k.keepLocked(flashApart)
 	return k.vendors.Close()
 }
 
@@ -165,38 +169,53 @@ func (k *Keeper) Run(ctx context.Context) error {
 
 // Look reads the files and the neighbours now, and keeps what is new.
 func (k *Keeper) Look() {
+	k.files.Lock()
+	defer k.files.Unlock()
+	k.readFiles()
+	k.keepLocked(flashEvery)
+}
+
+// refresh reads again what was read too long ago.
+func (k *Keeper) refresh() {
+	k.files.Lock()
+	defer k.files.Unlock()
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.readLocked()
-	if k.opts.Blobs != nil {
-		k.keepLocked(k.opts.Now(), flashEvery)
+	age := k.opts.Now().Sub(k.readAt)
+	old := k.readAt.IsZero() || age < 0 || age >= fresh
+	k.mu.Unlock()
+	if old {
+		k.readFiles()
 	}
 }
 
-// readLocked makes a new Book, and has the Memory take it in.
-func (k *Keeper) readLocked() {
+// readFiles makes a new Book, and has the Memory take it in. The lock files is
+// held.
+func (k *Keeper) readFiles() {
 	now := k.opts.Now()
-	owner, err := config.LoadDevices(k.opts.Root)
-	if err == nil || k.owner == nil { // a file that is half written leaves the last good one
-		k.own(owner)
+	owner, ownerErr := config.LoadDevices(k.opts.Root)
+	book, err := k.reader.read(now)
+	err = errors.Join(ownerErr, err)
+	k.mu.Lock()
+	if ownerErr == nil || k.owner == nil { // a file that is half written leaves the last good one
+		k.ownLocked(owner)
 	}
-	book, readErr := k.reader.read(now)
-	k.book, k.err, k.readAt = book, errors.Join(err, readErr), now
+	k.book, k.err, k.readAt = book, err, now
 	if !now.Before(k.opts.NotBefore) {
 		k.memory.observe(book, now, k.pinned)
 	}
+	k.mu.Unlock()
 	text := ""
-	if k.err != nil {
-		text = k.err.Error()
+	if err != nil {
+		text = err.Error()
 	}
 	if text != k.trouble {
 		if k.trouble = text; text != "" {
-			k.opts.Log.Warn("not all is known of the devices", "err", k.err)
+			k.opts.Log.Warn("not all is known of the devices", "err", err)
 		}
 	}
 }
 
-func (k *Keeper) own(owner config.Devices) {
+func (k *Keeper) ownLocked(owner config.Devices) {
 	k.owner = owner
 	k.members = nil
 	for mac := range owner {
@@ -211,20 +230,17 @@ func (k *Keeper) own(owner config.Devices) {
 
 func (k *Keeper) pinned(mac usage.MAC) bool { _, ok := k.owner[mac]; return ok }
 
-// freshLocked reads again what was read too long ago.
-func (k *Keeper) freshLocked() {
-	if age := k.opts.Now().Sub(k.readAt); k.readAt.IsZero() || age < 0 || age >= fresh {
-		k.readLocked()
-	}
-}
-
 // keepLocked puts the Memory where a restart finds it, and on flash if the
-// last copy is older than that.
-func (k *Keeper) keepLocked(now time.Time, older time.Duration) {
-	if now.Before(k.opts.NotBefore) {
+// last copy is older than that. The lock files is held.
+func (k *Keeper) keepLocked(older time.Duration) {
+	now := k.opts.Now()
+	if k.opts.Blobs == nil || now.Before(k.opts.NotBefore) {
 		return
 	}
-	if err := k.opts.Blobs.PutBlob(blobName, k.memory.state(nil, nil)); err != nil {
+	k.mu.Lock()
+	state, digest := k.memory.state(nil, nil), k.memory.digest()
+	k.mu.Unlock()
+	if err := k.opts.Blobs.PutBlob(blobName, state); err != nil {
 		k.complainLocked(err)
 	}
 	path := filepath.Join(k.opts.Root, KnownPath)
@@ -237,14 +253,16 @@ func (k *Keeper) keepLocked(now time.Time, older time.Duration) {
 	if age := now.Sub(k.flashed); age >= 0 && age < older {
 		return
 	}
-	digest := k.memory.digest()
 	if digest == k.saved {
 		return
 	}
+	k.mu.Lock()
+	state = k.memory.state(nil, worthFlash)
+	k.mu.Unlock()
 	k.flashed = now // also if it fails: a full flash is not asked every time
 	err := os.MkdirAll(filepath.Dir(path), 0o700)
 	if err == nil {
-		err = atomicfile.Write(path, k.memory.state(nil, worthFlash), 0o600)
+		err = atomicfile.Write(path, state, 0o600)
 	}
 	if err == nil {
 		k.saved, k.complain = digest, ""
@@ -286,28 +304,38 @@ func (k *Keeper) Attribute(addr netip.Addr, at time.Time) (mac usage.MAC, ok boo
 // Forget drops what was seen of a device, with the owner's word on it. It is
 // known again when it is seen again.
 func (k *Keeper) Forget(mac usage.MAC) error {
+	k.files.Lock()
+	defer k.files.Unlock()
 	if err := config.SetDevice(k.opts.Root, mac, func(d *config.Device) { *d = config.Device{} }); err != nil {
 		return fmt.Errorf("forget %s: %w", mac, err)
 	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.memory.forget([]usage.MAC{mac})
 	k.readAt = time.Time{}
-	if k.opts.Blobs != nil {
-		k.keepLocked(k.opts.Now(), 0)
-	}
+	k.mu.Unlock()
+	k.keepLocked(0)
 	return nil
 }
 
 // Set has change change the owner's word on a device.
 func (k *Keeper) Set(mac usage.MAC, change func(*config.Device)) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	k.files.Lock()
+	defer k.files.Unlock()
 	if err := config.SetDevice(k.opts.Root, mac, change); err != nil {
 		return err
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.readAt = time.Time{}
 	return nil
+}
+
+// Primary is the device that mac is an interface of, as a rule itself.
+func (k *Keeper) Primary(mac usage.MAC) usage.MAC {
+	k.refresh()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.owner.Primary(mac)
 }
 
 // Err is what of the router's files could not be read at the last look.
@@ -320,26 +348,26 @@ func (k *Keeper) Err() error {
 // Flood is a host that makes devices up: so many MACs that were never seen
 // before, in ten minutes.
 type Flood struct {
-	Since   time.Time
-	MACs    int    // in its worst ten minutes
-	Network string // where the last one was seen
+	Since   time.Time `json:"since"`
+	MACs    int       `json:"macs"`    // in its worst ten minutes
+	Network string    `json:"network"` // where the last one was seen
 }
 
 // State is how the Keeper fares.
 type State struct {
-	Known      int    // devices remembered
-	Limit      int    // and how many can be
-	Online     int    // seen in the last minutes
-	Neighbours string // netlink, arp, or "" if neither can be read
-	Vendors    bool   // the vendor table is there
-	Flood      *Flood // nil without one
+	Known      int    `json:"known"` // devices remembered
+	Limit      int    `json:"limit"` // and how many can be
+	Online     int    `json:"online"`
+	Neighbours string `json:"neighbours"` // netlink, arp, or "" if neither can be read
+	Vendors    bool   `json:"vendors"`    // the vendor table is there
+	Flood      *Flood `json:"flood"`      // nil without one
 }
 
 // State tells how the Keeper fares.
 func (k *Keeper) State() State {
+	k.refresh()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.freshLocked()
 	s := State{Known: len(k.memory.devices), Limit: maxKnown, Neighbours: k.book.source, Vendors: k.vendors != nil}
 	for mac := range k.memory.devices {
 		if p, _ := k.presenceLocked(mac); p == usage.Online {

@@ -10,9 +10,7 @@ import (
 
 // Names are the devices as the Keeper knows them, for an answer.
 func (k *Keeper) Names() (usage.Names, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.freshLocked()
+	k.refresh()
 	return (*names)(k), nil // what could not be read leaves gaps, no more
 }
 
@@ -144,9 +142,9 @@ type Device struct {
 // Devices are all that is known of: those remembered, leased or there now, and
 // those the owner named, by MAC. The interfaces of one device are one.
 func (k *Keeper) Devices() []Device {
+	k.refresh()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.freshLocked()
 	all := make(map[usage.MAC]bool, len(k.memory.devices))
 	for mac := range k.memory.devices {
 		all[k.owner.Primary(mac)] = true
@@ -184,9 +182,11 @@ func (k *Keeper) deviceLocked(mac usage.MAC) Device {
 
 // Neighbours are the devices that stand in the neighbour table now, read anew.
 func (k *Keeper) Neighbours() []Device {
+	k.files.Lock()
+	k.readFiles()
+	k.files.Unlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.readLocked()
 	var devices []Device
 	for i := range k.book.devices {
 		if d := &k.book.devices[i]; d.present {

@@ -45,6 +45,7 @@ var subjects = map[string]history.By{"total": history.Total, "device": history.D
 func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessage) (json.RawMessage, error) {
 	var p struct {
 		spanParams
+		usage.Filter
 		By      string `json:"by"`
 		MAC     string `json:"mac"`
 		Service string `json:"service"`
@@ -72,15 +73,17 @@ func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessag
 		return nil, usage.Errorf(usage.Invalid, "cannot list history by %q; choose total, device, service, family or quarantined", usage.Clean(p.By, 32))
 	}
 	q := history.Query{Range: span.Range, Resolution: span.Resolution, By: by, Service: p.Service}
+	var only *usage.MAC
 	if p.MAC != "" {
 		mac, err := usage.ParseMAC(p.MAC)
 		if err != nil {
 			return nil, err
 		}
-		q.MAC = &mac
+		only = &mac
 	}
+	names, _ := a.Names() // they only dress the numbers up
 	t := usage.Timeline{Timestamp: a.Now(), Span: span, By: p.By, Page: usage.Page{Limit: p.Limit, Offset: p.Offset}}
-	info, err := a.History.Query(ctx, q, func(s usage.Slot) error {
+	info, err := newSelection(names, p.Filter, only).query(ctx, a.History, q, func(s usage.Slot) error {
 		if len(t.Slots) == maxSlots {
 			return usage.Errorf(usage.Invalid, "more than %d rows; ask for a shorter span or a coarser resolution", maxSlots)
 		}
@@ -98,28 +101,30 @@ func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessag
 	if t.Gaps, err = a.History.Gaps(span.Range); err != nil {
 		return nil, err
 	}
-	t.Names, _ = a.Names() // they only dress the numbers up
+	t.Names = names
 	return fits(t.AppendJSON(make([]byte, 0, answerSize), wire.MaxResult))
 }
 
-// Summary sums the history of a span by day, device and service.
-func (a *Agent) Summary(ctx context.Context, span usage.Span) (*usage.Summary, error) {
+// Summary sums the history of a span by day, device and service. The history
+// keeps services apart from devices: a filter leaves them out.
+func (a *Agent) Summary(ctx context.Context, span usage.Span, filter usage.Filter) (*usage.Summary, error) {
 	if a.History == nil {
 		return nil, errNoHistory()
 	}
 	s := &usage.Summary{Timestamp: a.Now(), Span: span}
 	day := history.Query{Range: span.Range, Resolution: usage.Day}
-	if _, err := a.History.Query(ctx, day, func(slot usage.Slot) error {
+	names, _ := a.Names()
+	chosen := newSelection(names, filter, nil)
+	if _, err := chosen.query(ctx, a.History, day, func(slot usage.Slot) error {
 		s.Days = append(s.Days, slot)
 		s.Total.Add(slot.Counters)
 		return nil
 	}); err != nil {
 		return nil, err
 	}
-	names, _ := a.Names()
 	devices := make(map[usage.MAC]usage.Counters)
 	day.By = history.Device
-	if _, err := a.History.Query(ctx, day, func(slot usage.Slot) error {
+	if _, err := chosen.query(ctx, a.History, day, func(slot usage.Slot) error {
 		sum := devices[slot.MAC]
 		sum.Add(slot.Counters)
 		devices[slot.MAC] = sum
@@ -136,13 +141,15 @@ func (a *Agent) Summary(ctx context.Context, span usage.Span) (*usage.Summary, e
 	}
 	services := make(map[string]usage.Counters)
 	day.By = history.Service
-	if _, err := a.History.Query(ctx, day, func(slot usage.Slot) error {
-		sum := services[slot.Service]
-		sum.Add(slot.Counters)
-		services[slot.Service] = sum
-		return nil
-	}); err != nil {
-		return nil, err
+	if chosen.all() {
+		if _, err := a.History.Query(ctx, day, func(slot usage.Slot) error {
+			sum := services[slot.Service]
+			sum.Add(slot.Counters)
+			services[slot.Service] = sum
+			return nil
+		}); err != nil {
+			return nil, err
+		}
 	}
 	for name, sum := range services {
 		s.Services = append(s.Services, usage.Service{Name: name, Counters: sum})
@@ -175,6 +182,7 @@ const topDefault = 10
 func (a *Agent) callSummary(ctx context.Context, _ Access, params json.RawMessage) (json.RawMessage, error) {
 	p := struct {
 		spanParams
+		usage.Filter
 		Limit int `json:"limit"`
 	}{Limit: topDefault}
 	if err := decode(params, &p); err != nil {
@@ -191,7 +199,7 @@ func (a *Agent) callSummary(ctx context.Context, _ Access, params json.RawMessag
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.Summary(ctx, span)
+	s, err := a.Summary(ctx, span, p.Filter)
 	if err != nil {
 		return nil, err
 	}

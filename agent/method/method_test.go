@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/netpilot/netpilot/agent/baseline"
+	"github.com/netpilot/netpilot/agent/identity"
 	"github.com/netpilot/netpilot/agent/live"
 	"github.com/netpilot/netpilot/agent/source"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
@@ -71,6 +72,9 @@ func newAgent(t *testing.T, recording string) (*Agent, *nlbwmontest.Daemon) {
 	if err := a.Baseline.Load(); err != nil {
 		t.Fatal(err)
 	}
+	keeper := identity.Open(identity.Options{Root: dir, Now: time.Now})
+	t.Cleanup(func() { _ = keeper.Close() })
+	a.Devices = func() *identity.Keeper { return keeper }
 	if recording == "" {
 		return a, nil
 	}
@@ -119,13 +123,13 @@ func TestScopes(t *testing.T) {
 	a.History = fakeHistory{}
 	a.Live = live.New(&live.Stream{})
 	table := New(a)
-	params := map[string]string{
+	params := map[string]string{"devices.set": `{"mac":"02:77:00:00:00:11","alias":"x"}`,
 		"usage.device": `{"mac":"02:77:00:00:00:11"}`, "nlbw": `{"args":["-c","json"]}`, "usage.live": `{"action":"stop"}`,
 		"usage.reset": `{"id":"1"}`,
 	}
 	ctx := wire.WithPeer(t.Context(), nobodyThere{})
 	for name, needs := range map[string]Access{
-		"audit": AccessOwner, "status": AccessRead, "usage.current": AccessRead, "usage.device": AccessRead, "usage.records": AccessRead, "nlbw": AccessRead,
+		"audit": AccessOwner, "devices.list": AccessRead, "devices.set": AccessWrite, "network.scan": AccessRead, "status": AccessRead, "usage.current": AccessRead, "usage.device": AccessRead, "usage.records": AccessRead, "nlbw": AccessRead,
 		"usage.history": AccessRead, "usage.summary": AccessRead, "usage.live": AccessRead, "hello": AccessRead,
 		"usage.reset": AccessWrite,
 	} {
@@ -145,7 +149,7 @@ func TestScopes(t *testing.T) {
 			}
 		}
 	}
-	if names := table.Names(AccessOwner); len(names) != 11 || !slices.IsSorted(names) {
+	if names := table.Names(AccessOwner); len(names) != 14 || !slices.IsSorted(names) {
 		t.Errorf("got methods %q", names)
 	}
 }

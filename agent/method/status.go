@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/netpilot/netpilot/agent/identity"
 	"github.com/netpilot/netpilot/agent/source"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
@@ -23,6 +24,8 @@ type Status struct {
 	Nlbwmon      NlbwmonStatus `json:"nlbwmon"`
 	History      HistoryStatus `json:"history"`
 	Uplink       UplinkStatus  `json:"uplink"`
+
+	Devices *identity.State `json:"devices,omitempty"`
 }
 
 // HistoryStatus is how the router's own history is kept. Counts are since the
@@ -108,6 +111,10 @@ func (discard) Add(*usage.Record) {}
 func (a *Agent) FullStatus(ctx context.Context) Status {
 	s := a.Status(ctx)
 	s.Timestamp = a.Now()
+	if a.Devices != nil {
+		state := a.Devices().State()
+		s.Devices = &state
+	}
 	n := NlbwmonStatus{Limit: a.Limit, RefreshSeconds: a.Router.Refresh.Seconds(), Tried: []SourceFailure{}}
 	reading, err := a.Router.Read(ctx, source.Request{Source: source.Nlbwmon}, discard{})
 	for _, t := range reading.Tried {

@@ -42,6 +42,7 @@ type Query struct {
 	Period nlbwmon.Period
 	View   usage.View
 	MAC    *usage.MAC // nil: every device
+	Filter usage.Filter
 	Order  usage.Order
 	Page   usage.Page
 }
@@ -55,11 +56,14 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 	if q.View == usage.ByRecord {
 		sink = &rows
 	}
-	if q.MAC != nil {
-		sink = onlyMAC{sink, *q.MAC}
+	// Names and protocols only dress the numbers up: without them the
+	// numbers are as true.
+	names, err := a.Names()
+	if err != nil {
+		names = nil
 	}
+	sink = chosenRows{sink, newSelection(names, q.Filter, q.MAC), q.View == usage.ByRecord}
 	var reading source.Reading
-	var err error
 	counted := false
 	if req := (source.Request{Source: q.Source, Period: q.Period}); q.Period == 0 {
 		reading, counted, err = a.live(ctx, req, q.MAC != nil, sink)
@@ -90,12 +94,6 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 	}
 	if reading.Damage != nil {
 		answer.Damage = reading.Damage.Error()
-	}
-	// Names and protocols only dress the numbers up: without them the
-	// numbers are as true.
-	names, err := a.Names()
-	if err != nil {
-		names = nil
 	}
 	if len(reading.Hostnames) > 0 {
 		names = sourceNames{names, reading.Hostnames}
@@ -129,6 +127,7 @@ const answerSize = 8 << 10
 
 // listParams are the params of the list methods.
 type listParams struct {
+	usage.Filter
 	Period string `json:"period"`
 	MAC    string `json:"mac"`
 	Sort   string `json:"sort"`
@@ -137,7 +136,7 @@ type listParams struct {
 }
 
 func (p listParams) query(view usage.View) (Query, error) {
-	q := Query{View: view, Page: usage.Page{Limit: p.Limit, Offset: p.Offset}}
+	q := Query{View: view, Filter: p.Filter, Page: usage.Page{Limit: p.Limit, Offset: p.Offset}}
 	if p.Limit < 0 || p.Offset < 0 {
 		return q, usage.Errorf(usage.Invalid, "limit and offset must not be negative")
 	}
@@ -240,18 +239,6 @@ func (n sourceNames) IPs(mac usage.MAC) []netip.Addr {
 		return n.Names.IPs(mac)
 	}
 	return nil
-}
-
-// onlyMAC passes on one device's records.
-type onlyMAC struct {
-	usage.Sink
-	mac usage.MAC
-}
-
-func (o onlyMAC) Add(r *usage.Record) {
-	if r.MAC == o.mac {
-		o.Sink.Add(r)
-	}
 }
 
 // recordList keeps every record.
