@@ -24,7 +24,7 @@ OVERLAY      := $(BIN)/overlay/overlay.json
 AGENT_FLAGS  := $(BUILD_FLAGS) -overlay=$(OVERLAY) -tags=$(AGENT_TAGS) -gcflags=$(AGENT_GC_ALL) -gcflags=$(AGENT_GC_OWN) -ldflags="$(AGENT_LDFLAGS)"
 CROSS        := $(GO) run ./scripts/cross --overlay '$(OVERLAY)' --tags '$(AGENT_TAGS)' --gcflags '$(AGENT_GC_ALL)' --gcflags '$(AGENT_GC_OWN)' --ldflags '$(AGENT_LDFLAGS)'
 
-.PHONY: help build test soak check demo cross size size-check bench fuzz agent overlay relay clean packages keys vendors
+.PHONY: help build test soak resident check demo cross size size-check bench fuzz agent overlay relay clean packages keys vendors
 .DEFAULT_GOAL := help
 
 help: ## say what each target does
@@ -52,6 +52,10 @@ test: ## every test; with the race detector where there is a C compiler
 # A failure prints the shortest history found and the seed that finds it again.
 soak: ## a million random histories of a simulated nlbwmon, some minutes; HISTORIES=n for another number
 	$(GO) test ./agent/ledger -count=1 -v -run '^TestHistories$$' -ledger.histories $(or $(HISTORIES),1000000) -timeout 2h
+
+resident: build ## the daemon's memory over ten simulated days with a full history; ARGS=--days=2 for fewer
+	$(GO) build $(AGENT_FLAGS) -o $(BIN)/resident-daemon ./scripts/resident/daemon
+	@$(GO) run ./scripts/resident --bin $(BIN) $(ARGS)
 
 check: ## formatting, vet, staticcheck, module files, dependency list, sizes, known vulnerabilities
 	scripts/check.sh

@@ -20,6 +20,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/netpilot/netpilot/agent/ledger"
+	"github.com/netpilot/netpilot/agent/sample"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -52,12 +54,33 @@ type program struct {
 	stdout io.Writer
 	stderr io.Writer
 	now    func() time.Time
+	clock  Clock
+}
+
+// Clock is the time by which the daemon looks at nlbwmon and keeps its
+// history. What is nil is the kernel's.
+type Clock struct {
+	Now     func() time.Time
+	Instant func() (ledger.Instant, error)
+	After   func(time.Duration) <-chan time.Time
 }
 
 // Run is the whole program: it returns the exit code. It ends early when ctx
 // does.
 func Run(ctx context.Context, args []string, build Build, stdin io.Reader, stdout, stderr io.Writer) int {
-	p := &program{build: build, stdin: stdin, stdout: stdout, stderr: stderr, now: time.Now}
+	return RunBy(ctx, Clock{}, args, build, stdin, stdout, stderr)
+}
+
+// RunBy is Run by another clock.
+func RunBy(ctx context.Context, clock Clock, args []string, build Build, stdin io.Reader, stdout, stderr io.Writer) int {
+	if clock.Now == nil {
+		clock.Now = time.Now
+	}
+	if clock.Instant == nil {
+		// This process's own kernel keeps the time, whatever the root.
+		clock.Instant = func() (ledger.Instant, error) { return sample.BootClock("/") }
+	}
+	p := &program{build: build, stdin: stdin, stdout: stdout, stderr: stderr, now: clock.Now, clock: clock}
 	err := p.app().RunContext(ctx, args)
 	var exit exitCode
 	var wrong misuse

@@ -178,8 +178,7 @@ func (p *program) sampler(r *router, store *history.Store, keeper *identity.Keep
 	return sample.New(sample.Options{
 		Router: r.agent.Router, History: store, Ledger: ledger.Options{Refresh: r.agent.Router.Refresh}, Limit: r.agent.Limit,
 		Now: p.now, NotBefore: p.build.at(), Log: log,
-		// This process's own kernel keeps the time, whatever the root.
-		Instant:      func() (ledger.Instant, error) { return sample.BootClock("/") },
+		Instant: p.clock.Instant, After: p.clock.After,
 		Daemon:       func() time.Duration { return sample.Daemon(r.root) },
 		Synchronised: sample.Synchronised, Attribute: keeper.Attribute, BootFile: r.bootFile(),
 		LinkSpeed: func() uint64 { return sample.LinkSpeed(r.root) },

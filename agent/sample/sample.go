@@ -25,11 +25,12 @@ type Options struct {
 	Router    *source.Router
 	History   *history.Store
 	Ledger    ledger.Options
-	Limit     int                            // nlbwmon's database_limit, 0 for none
-	Now       func() time.Time               // the wall clock
-	NotBefore time.Time                      // a wall clock before it is not set
-	Instant   func() (ledger.Instant, error) // the clock that always runs
-	Daemon    func() time.Duration           // when nlbwmon began, since boot; 0 if unknown
+	Limit     int                                  // nlbwmon's database_limit, 0 for none
+	Now       func() time.Time                     // the wall clock
+	NotBefore time.Time                            // a wall clock before it is not set
+	Instant   func() (ledger.Instant, error)       // the clock that always runs
+	Daemon    func() time.Duration                 // when nlbwmon began, since boot; 0 if unknown
+	After     func(time.Duration) <-chan time.Time // nil: time.After
 
 	// Synchronised tells whether somebody keeps the wall clock right; nil:
 	// it is.
@@ -79,6 +80,9 @@ func New(o Options) *Sampler {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.After == nil {
+		o.After = time.After
+	}
 	if o.Daemon == nil {
 		o.Daemon = func() time.Duration { return 0 }
 	}
@@ -99,17 +103,14 @@ func New(o Options) *Sampler {
 // Run looks at once and then at each refresh until ctx ends. No failure ends
 // it: the next look covers the time of one that failed.
 func (s *Sampler) Run(ctx context.Context) error {
-	due := time.NewTimer(0)
-	defer due.Stop()
 	for {
+		s.say(ctx, s.Once(ctx))
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-due.C:
+		case <-s.opts.After(s.wait()):
 		case <-s.opts.Soon:
 		}
-		s.say(ctx, s.Once(ctx))
-		due.Reset(s.wait())
 	}
 }
 
