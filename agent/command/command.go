@@ -131,7 +131,8 @@ func (p *program) app() *cli.App {
 			Usage: "how nlbwmon stored IPv4 addresses: native, little, big, or auto: native with --root /, else told by the addresses"},
 	}
 	app.Commands = []*cli.Command{
-		p.dump(), p.history(), p.summary(), p.report(), p.reset(), p.devices(), p.scan(), p.nlbw(), p.status(), p.run(), p.enroll(), p.version(), p.completion(),
+		p.dump(), p.top(), p.history(), p.summary(), p.report(), p.export(), p.reset(), p.devices(), p.scan(), p.nlbw(), p.status(),
+		p.run(), p.enroll(), p.version(), p.completion(),
 	}
 	app.HideHelp = true // see help
 	app.OnUsageError = p.onUsageError

@@ -3,7 +3,6 @@ package command
 import (
 	"encoding/csv"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"text/tabwriter"
@@ -102,8 +101,9 @@ func (w who) label() string {
 }
 
 type gap struct {
-	From, To time.Time
-	Reason   string
+	From   time.Time `json:"from"`
+	To     time.Time `json:"to"`
+	Reason string    `json:"reason"`
 }
 
 // ask has the daemon answer a method, into v where that is not nil.
@@ -197,18 +197,32 @@ func (p *program) historyTable(t *timeline) error {
 	return nil
 }
 
+// historyHead names the columns of cells.
+var historyHead = []string{"start", "seconds", "mac", "hostname", "service", "family", "bytes_rx", "bytes_tx", "packets_rx", "packets_tx", "connections",
+	"alias", "group", "category"}
+
+// cells is row i as CSV cells.
+func (t *timeline) cells(i int) []string {
+	b := &t.Buckets[i]
+	family := ""
+	if b.Family != 0 {
+		family = strconv.Itoa(b.Family)
+	}
+	n := func(v uint64) string { return strconv.FormatUint(v, 10) }
+	return []string{b.Start.Format(time.RFC3339), strconv.FormatInt(b.Seconds, 10), b.MAC, usage.SafeCell(b.Hostname), usage.SafeCell(b.Service), family,
+		n(b.Rx), n(b.Tx), n(b.RxPkts), n(b.TxPkts), n(b.Conns), usage.SafeCell(b.Alias), usage.SafeCell(b.Group), b.Category}
+}
+
 func (p *program) historyCSV(t *timeline) error {
 	w := csv.NewWriter(p.stdout)
-	rows := [][]string{{"start", "seconds", "mac", "hostname", "service", "family", "bytes_rx", "bytes_tx", "packets_rx", "packets_tx", "connections", "alias", "group", "category"}}
-	for i := range t.Buckets {
-		b := &t.Buckets[i]
-		family := ""
-		if b.Family != 0 {
-			family = strconv.Itoa(b.Family)
-		}
-		n := func(v uint64) string { return strconv.FormatUint(v, 10) }
-		rows = append(rows, []string{b.Start.Format(time.RFC3339), strconv.FormatInt(b.Seconds, 10), b.MAC, usage.SafeCell(b.Hostname), usage.SafeCell(b.Service), family,
-			n(b.Rx), n(b.Tx), n(b.RxPkts), n(b.TxPkts), n(b.Conns), usage.SafeCell(b.Alias), usage.SafeCell(b.Group), b.Category})
+	if err := w.Write(historyHead); err != nil {
+		return err
 	}
-	return errors.Join(w.WriteAll(rows), w.Error())
+	for i := range t.Buckets {
+		if err := w.Write(t.cells(i)); err != nil {
+			return err
+		}
+	}
+	w.Flush()
+	return w.Error()
 }

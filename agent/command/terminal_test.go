@@ -1,7 +1,7 @@
 package command
 
 import (
-	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +16,18 @@ import (
 // onTerminal runs a command line at a terminal where typed is typed, and
 // returns the exit code and everything the screen showed.
 func onTerminal(t *testing.T, typed string, args ...string) (int, string) {
+	t.Helper()
+	return atTerminal(t, t.Context(), typed, nil, args...)
+}
+
+// onTerminalUntil runs a command line that ends with ctx; shown gets all that
+// the screen has shown whenever there is more.
+func onTerminalUntil(t *testing.T, ctx context.Context, shown func(string), args ...string) (int, string) {
+	t.Helper()
+	return atTerminal(t, ctx, "", shown, args...)
+}
+
+func atTerminal(t *testing.T, ctx context.Context, typed string, shown func(string), args ...string) (int, string) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -35,14 +47,24 @@ func onTerminal(t *testing.T, typed string, args ...string) (int, string) {
 	}
 	screen := make(chan string)
 	go func() { // ends when the last slave is closed, with EIO
-		var b bytes.Buffer
-		_, _ = b.ReadFrom(master)
-		screen <- b.String()
+		var b []byte
+		part := make([]byte, 4<<10)
+		for {
+			n, err := master.Read(part)
+			b = append(b, part[:n]...)
+			if shown != nil {
+				shown(string(b))
+			}
+			if err != nil {
+				break
+			}
+		}
+		screen <- string(b)
 	}()
 	if _, err := master.WriteString(typed); err != nil {
 		t.Fatal(err)
 	}
-	exit := Run(t.Context(), append([]string{"netpilot-agent"}, args...), Build{Version: "1.2.3", Time: "1700000000"}, slave, slave, slave)
+	exit := Run(ctx, append([]string{"netpilot-agent"}, args...), Build{Version: "1.2.3", Time: "1700000000"}, slave, slave, slave)
 	slave.Close()
 	return exit, <-screen
 }
