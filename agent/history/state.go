@@ -70,7 +70,11 @@ func (s *Store) Save() error {
 }
 
 func (s *Store) save() error {
-	body := s.appendState(nil)
+	room := 4 << 10
+	for name, data := range s.blobs {
+		room += len(name) + len(data) + 2*binary.MaxVarintLen32
+	}
+	body := s.appendState(make([]byte, 0, room))
 	for _, name := range slices.Sorted(maps.Keys(s.blobs)) {
 		body = appendText(body, name)
 		body = binary.AppendUvarint(body, uint64(len(s.blobs[name])))

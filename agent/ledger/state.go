@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
@@ -68,6 +69,7 @@ func (l *Ledger) State(dst []byte) []byte {
 	if !l.known {
 		rows = nil
 	}
+	dst = slices.Grow(dst, stateHead+len(m.Boot)+4*len(m.later)+len(rows)*stateRow+4)
 	dst = append(dst, stateMagic...)
 	dst = append(dst, stateVersion, byte(m.source), flags, byte(len(m.Boot)))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(m.Since))

@@ -19,7 +19,7 @@ import (
 
 // router is a simulated nlbwmon under a clock that the test moves.
 type router struct {
-	t      *testing.T
+	t      testing.TB
 	now    time.Time
 	since  time.Duration
 	daemon *nlbwmontest.Daemon
@@ -38,7 +38,7 @@ type router struct {
 
 var built = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func newRouter(t *testing.T) *router {
+func newRouter(t testing.TB) *router {
 	dir, err := os.MkdirTemp("", "np") // short: a unix socket's path has 108 bytes
 	if err != nil {
 		t.Fatal(err)
