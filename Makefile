@@ -24,7 +24,7 @@ OVERLAY      := $(BIN)/overlay/overlay.json
 AGENT_FLAGS  := $(BUILD_FLAGS) -overlay=$(OVERLAY) -tags=$(AGENT_TAGS) -gcflags=$(AGENT_GC_ALL) -gcflags=$(AGENT_GC_OWN) -ldflags="$(AGENT_LDFLAGS)"
 CROSS        := $(GO) run ./scripts/cross --overlay '$(OVERLAY)' --tags '$(AGENT_TAGS)' --gcflags '$(AGENT_GC_ALL)' --gcflags '$(AGENT_GC_OWN)' --ldflags '$(AGENT_LDFLAGS)'
 
-.PHONY: help build test soak resident check demo cross size size-check bench fuzz agent overlay relay clean packages keys vendors
+.PHONY: help build test soak resident check demo cross size size-check bench fuzz agent overlay relay clean packages keys vendors man
 .DEFAULT_GOAL := help
 
 help: ## say what each target does
@@ -74,6 +74,9 @@ keys: ## make signing keys for the feeds, into keys/
 
 vendors: ## write netpilot-oui's table anew from Debian's package ieee-data
 	$(GO) run ./scripts/oui --out openwrt-package/netpilot-oui/files/oui
+
+man: agent ## write the manual page dist/netpilot-agent.8
+	@mkdir -p dist && $(GO) run ./scripts/man --agent $(BIN)/netpilot-agent --version '$(VERSION)' --epoch '$(SOURCE_DATE_EPOCH)' && echo dist/netpilot-agent.8
 
 size: overlay ## write docs/size.md and docs/agent-deps.txt
 	@$(CROSS) --out dist --report docs/size.md --deps docs/agent-deps.txt

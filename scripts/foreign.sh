@@ -41,6 +41,12 @@ run mips mips-be qemu-mips-static x86_64
 run mipsle mipsel qemu-mipsel-static mips-be
 run armv5 arm qemu-arm-static mips-be
 run armv7 arm qemu-arm-static mips-be
+run armv6 arm qemu-arm-static mips-be
+# No nlbwmon was recorded on these; their layout is that of the 32-bit or the
+# other 64-bit CPU of the same byte order.
+run mips64 mips-be qemu-mips64-static x86_64
+run mips64le mipsel qemu-mips64el-static mips-be
+run riscv64 aarch64 qemu-riscv64-static mips-be
 run arm64 aarch64 qemu-aarch64-static mips-be
 # qemu-i386 7.2 cannot run Go programs; an x86_64 kernel can.
 run 386 i386 env mips-be

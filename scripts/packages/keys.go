@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -69,7 +70,7 @@ func readKeys(dir string) (*keys, error) {
 
 // makeKeys writes a pair for each format into dir and replaces none: routers
 // that trust the old ones would refuse the feed.
-func makeKeys(dir string) error {
+func makeKeys(dir string, stdout io.Writer) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func makeKeys(dir string) error {
 			return err
 		}
 	}
-	fmt.Printf("made two pairs of keys in %s: opkg's has the fingerprint %s\nkeep the .sec files safe: who has them can sign packages for every router that trusts this feed\n",
+	_, err = fmt.Fprintf(stdout, "made two pairs of keys in %s: opkg's has the fingerprint %s\nkeep the .sec files safe: who has them can sign packages for every router that trusts this feed\n",
 		dir, secret.ID.Fingerprint())
-	return nil
+	return err
 }

@@ -46,7 +46,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return fmt.Errorf("unknown argument %q", f.Arg(0))
 	}
 	if *makePair {
-		return makeKeys(o.keys)
+		return makeKeys(o.keys, stdout)
 	}
 	if *archs != "" {
 		o.archs = strings.Split(*archs, ",")
