@@ -156,12 +156,17 @@ install_opkg() {
 }
 
 install_apk() {
+	local said
 	[ -n "$APK_KEY" ] || fail "this feed is not signed; ask who runs it for a signed one"
 	echo "$APK_KEY" | replace "$APK_KEYS/netpilot.pem"
 	{ without_marked <"$([ -e "$APK_FEEDS" ] && echo "$APK_FEEDS" || echo /dev/null)"
 		echo "# netpilot, by its install.sh:"
 		echo "$FEED/apk/$arch/packages.adb"; } | replace "$APK_FEEDS"
-	apk update || true
+	# Another feed may be down; where ours is refused, apk would go on with the
+	# list it fetched before.
+	said="$(apk update 2>&1)" || true
+	echo "$said"
+	case "$said" in *"$FEED/apk/$arch/packages.adb: "*) return 1 ;; esac
 	# shellcheck disable=SC2086 # package names are words
 	apk add $packages && apk upgrade $packages
 }

@@ -100,7 +100,7 @@ const linkWithin = time.Minute
 func (p *program) startLink(c *cli.Context, r *router) error {
 	script := r.path("/etc/init.d/netpilot-agent")
 	if _, err := os.Stat(script); errors.Is(err, fs.ErrNotExist) {
-		fmt.Fprintf(p.stdout, "next: netpilot-agent run, for there is no %s; then: netpilot-agent status\n", script)
+		fmt.Fprint(p.stdout, "no service is installed here; next: netpilot-agent run, then: netpilot-agent status\n")
 		return nil
 	}
 	for _, action := range []string{"enable", "restart"} {
