@@ -132,7 +132,7 @@ func (p *program) app() *cli.App {
 	}
 	app.Commands = []*cli.Command{
 		p.dump(), p.top(), p.history(), p.summary(), p.report(), p.export(), p.reset(), p.devices(), p.scan(), p.nlbw(), p.status(),
-		p.run(), p.enroll(), p.version(), p.completion(),
+		p.doctor(), p.run(), p.enroll(), p.version(), p.completion(),
 	}
 	app.HideHelp = true // see help
 	app.OnUsageError = p.onUsageError

@@ -18,6 +18,7 @@ import (
 	"github.com/netpilot/netpilot/agent/local"
 	"github.com/netpilot/netpilot/agent/method"
 	"github.com/netpilot/netpilot/agent/source"
+	"github.com/netpilot/netpilot/agent/truth"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
@@ -36,6 +37,7 @@ type router struct {
 	warnings []config.Warning
 	caFile   string // "" for the system's authorities alone
 	agent    *method.Agent
+	truth    *truth.Router
 }
 
 // router reads the configuration and wires the parts that need no daemon.
@@ -90,6 +92,7 @@ func (p *program) router(c *cli.Context) (*router, error) {
 	r.know(p, nil, nil)
 	r.agent.Baseline = p.baseline(r)
 	r.agent.Fresh = p.fresh(r)
+	r.examine(p, nlbwmonConfig)
 	return r, nil
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/netpilot/netpilot/agent/method"
 	"github.com/netpilot/netpilot/agent/sample"
 	"github.com/netpilot/netpilot/agent/source"
+	"github.com/netpilot/netpilot/agent/truth"
 	"github.com/netpilot/netpilot/agent/uplink"
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
@@ -188,6 +189,7 @@ func (p *program) sampler(r *router, store *history.Store, keeper *identity.Keep
 			if err := r.agent.Baseline.Observe(l, b); err != nil {
 				log.Warn("reset not kept", "err", err)
 			}
+			r.measure(p, b)
 		},
 		Soon: soon,
 	}), stream
@@ -225,6 +227,8 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 	}
 	started := p.now()
 	r.agent.Router.Kept = new(source.Kept)
+	r.agent.Truth.Meter = truth.NewMeter(truth.Root(r.root))
+	r.truth.Daemon = func(ctx context.Context) truth.Daemon { return daemonTruth(r.agent.BriefStatus(ctx)) }
 	table := method.New(r.agent)
 	access := remoteAccess(r.config.RemoteAccess)
 	r.agent.Hello = func() wire.Hello {
@@ -350,7 +354,7 @@ func uplinkStatus(id config.Identity, s uplink.State) method.UplinkStatus {
 		u.Since = &s.Since
 	}
 	if !s.Connected {
-		u.Error = s.LastError
+		u.Error, u.Cause = s.LastError, string(s.Cause)
 		if !s.NextDial.IsZero() {
 			u.NextDial = &s.NextDial
 		}

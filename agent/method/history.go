@@ -98,6 +98,7 @@ func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessag
 	if t.Quarantined, err = a.quarantined(ctx, span); err != nil {
 		return nil, err
 	}
+	t.Counting = a.Truth.History(span.Range)
 	if t.Gaps, err = a.History.Gaps(span.Range); err != nil {
 		return nil, err
 	}
@@ -111,7 +112,7 @@ func (a *Agent) Summary(ctx context.Context, span usage.Span, filter usage.Filte
 	if a.History == nil {
 		return nil, errNoHistory()
 	}
-	s := &usage.Summary{Timestamp: a.Now(), Span: span}
+	s := &usage.Summary{Timestamp: a.Now(), Span: span, Counting: a.Truth.History(span.Range)}
 	day := history.Query{Range: span.Range, Resolution: usage.Day}
 	names, _ := a.Names()
 	chosen := newSelection(names, filter, nil)

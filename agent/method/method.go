@@ -55,6 +55,7 @@ func New(a *Agent) *Table {
 		"usage.summary": {AccessRead, a.callSummary},
 		"usage.live":    {AccessRead, a.callLive},
 		"usage.reset":   {AccessWrite, a.callReset},
+		"doctor":        {AccessRead, a.callDoctor},
 		"nlbw":          {AccessRead, a.callNlbw},
 	}}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/netpilot/netpilot/agent/identity"
 	"github.com/netpilot/netpilot/agent/live"
 	"github.com/netpilot/netpilot/agent/source"
+	"github.com/netpilot/netpilot/agent/truth"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
 	"github.com/netpilot/netpilot/pkg/nlbwmon/nlbwmontest"
 	"github.com/netpilot/netpilot/pkg/usage"
@@ -122,6 +123,7 @@ func TestScopes(t *testing.T) {
 	a, _ := newAgent(t, "live-lab")
 	a.History = fakeHistory{}
 	a.Live = live.New(&live.Stream{})
+	a.Doctor = func(context.Context) truth.Report { return truth.Report{Healthy: true} }
 	table := New(a)
 	params := map[string]string{"devices.set": `{"mac":"02:77:00:00:00:11","alias":"x"}`,
 		"usage.device": `{"mac":"02:77:00:00:00:11"}`, "nlbw": `{"args":["-c","json"]}`, "usage.live": `{"action":"stop"}`,
@@ -130,7 +132,7 @@ func TestScopes(t *testing.T) {
 	ctx := wire.WithPeer(t.Context(), nobodyThere{})
 	for name, needs := range map[string]Access{
 		"audit": AccessOwner, "devices.list": AccessRead, "devices.set": AccessWrite, "network.scan": AccessRead, "status": AccessRead, "usage.current": AccessRead, "usage.device": AccessRead, "usage.records": AccessRead, "nlbw": AccessRead,
-		"usage.history": AccessRead, "usage.summary": AccessRead, "usage.live": AccessRead, "hello": AccessRead,
+		"usage.history": AccessRead, "usage.summary": AccessRead, "usage.live": AccessRead, "hello": AccessRead, "doctor": AccessRead,
 		"usage.reset": AccessWrite,
 	} {
 		for access := AccessNone; access <= AccessOwner; access++ {
@@ -149,7 +151,7 @@ func TestScopes(t *testing.T) {
 			}
 		}
 	}
-	if names := table.Names(AccessOwner); len(names) != 14 || !slices.IsSorted(names) {
+	if names := table.Names(AccessOwner); len(names) != 15 || !slices.IsSorted(names) {
 		t.Errorf("got methods %q", names)
 	}
 }

@@ -25,7 +25,8 @@ type Status struct {
 	History      HistoryStatus `json:"history"`
 	Uplink       UplinkStatus  `json:"uplink"`
 
-	Devices *identity.State `json:"devices,omitempty"`
+	Devices  *identity.State `json:"devices,omitempty"`
+	Counting *usage.Counting `json:"counting"` // over the last day; null where nobody looks
 }
 
 // HistoryStatus is how the router's own history is kept. Counts are since the
@@ -96,6 +97,7 @@ type UplinkStatus struct {
 	Connected bool       `json:"connected"`
 	Since     *time.Time `json:"since,omitempty"` // of the present state
 	Error     string     `json:"error,omitempty"` // why the link is down
+	Cause     string     `json:"cause,omitempty"` // the same in a word: dns, connect, tls, clock, refused ...
 	Attempts  int        `json:"attempts"`        // dials since it was last up
 	NextDial  *time.Time `json:"next_dial,omitempty"`
 }
@@ -106,15 +108,23 @@ type discard struct{}
 func (discard) Begin(int)         {}
 func (discard) Add(*usage.Record) {}
 
-// FullStatus reads nlbwmon and reports. Failing to read it is part of the
-// report, never an error.
-func (a *Agent) FullStatus(ctx context.Context) Status {
+// BriefStatus is the status without a look at nlbwmon, which can take seconds
+// where that hangs.
+func (a *Agent) BriefStatus(ctx context.Context) Status {
 	s := a.Status(ctx)
 	s.Timestamp = a.Now()
+	s.Counting = a.Truth.History(usage.Range{From: s.Timestamp.Add(-usage.Day), To: s.Timestamp})
 	if a.Devices != nil {
 		state := a.Devices().State()
 		s.Devices = &state
 	}
+	return s
+}
+
+// FullStatus reads nlbwmon and reports. Failing to read it is part of the
+// report, never an error.
+func (a *Agent) FullStatus(ctx context.Context) Status {
+	s := a.BriefStatus(ctx)
 	n := NlbwmonStatus{Limit: a.Limit, RefreshSeconds: a.Router.Refresh.Seconds(), Tried: []SourceFailure{}}
 	reading, err := a.Router.Read(ctx, source.Request{Source: source.Nlbwmon}, discard{})
 	for _, t := range reading.Tried {
@@ -143,6 +153,15 @@ func (a *Agent) FullStatus(ctx context.Context) Status {
 	return s
 }
 
-func (a *Agent) callStatus(ctx context.Context, _ Access, _ json.RawMessage) (json.RawMessage, error) {
+func (a *Agent) callStatus(ctx context.Context, _ Access, params json.RawMessage) (json.RawMessage, error) {
+	var p struct {
+		Brief bool `json:"brief"`
+	}
+	if err := decode(params, &p); err != nil {
+		return nil, err
+	}
+	if p.Brief {
+		return json.Marshal(a.BriefStatus(ctx))
+	}
 	return json.Marshal(a.FullStatus(ctx))
 }

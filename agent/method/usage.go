@@ -10,6 +10,7 @@ import (
 	"github.com/netpilot/netpilot/agent/identity"
 	"github.com/netpilot/netpilot/agent/live"
 	"github.com/netpilot/netpilot/agent/source"
+	"github.com/netpilot/netpilot/agent/truth"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
@@ -29,6 +30,8 @@ type Agent struct {
 	Hello     func() wire.Hello                  // how the agent introduces itself
 	Baseline  *baseline.Store                    // what to count from; nil counts from the start of the period
 	Audit     Audit                              // what was asked over the link
+	Truth     *truth.Teller                      // whether the counting is right; nil where nobody looks
+	Doctor    func(context.Context) truth.Report // runs every check
 
 	// Fresh makes nlbwmon begin its period anew, and tells where the old files
 	// are kept; nil where that cannot be.
@@ -101,6 +104,7 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 	if services, err := a.Services(); err == nil {
 		answer.Known = services
 	}
+	answer.Counting = a.Truth.Reading(&reading, a.Router.Location)
 	answer.Total = tally.Total()
 	switch q.View {
 	case usage.ByDevice:

@@ -70,6 +70,8 @@ type Reading struct {
 	Tried    []Attempt // better sources that failed
 	Damage   error     // the source broke off; the rows before that are good
 
+	// Blind is what a source other than nlbwmon cannot see, for a person.
+	Blind     []string
 	Table     string               // of the SQLite file that was read
 	Hostnames map[usage.MAC]string // as the source itself knows them; nlbwmon knows none
 }

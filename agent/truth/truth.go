@@ -165,7 +165,7 @@ func (r *Router) examine(ctx context.Context, table []check) []Finding {
 		})
 	}
 	running.Wait()
-	all := slices.Concat(found...)
+	all := append([]Finding{}, slices.Concat(found...)...)
 	rank := map[Severity]int{Error: 0, Warning: 1, Note: 2}
 	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(rank[a.Severity], rank[b.Severity]) })
 	return all
@@ -191,7 +191,7 @@ func (r *Router) Quick(ctx context.Context) []Finding {
 // Find runs the checks until the one finding, for a fix.
 func (r *Router) find(ctx context.Context, id string) (*Finding, error) {
 	table := slices.DeleteFunc(checks(), func(c check) bool { return !slices.Contains(strings.Fields(c.ids), id) })
-	if len(table) == 0 {
+	if len(table) == 0 || id == "" {
 		return nil, usage.Errorf(usage.Invalid, "no check finds %q; see: netpilot-agent doctor", usage.Clean(id, 64))
 	}
 	for _, f := range r.examine(ctx, table) {

@@ -169,6 +169,17 @@ func dial(ctx context.Context, c Client, id config.Identity) (*websocket.Conn, *
 	return conn, raw, nil
 }
 
+// Probe makes a link's first step, up to the relay's word on the secret, and
+// hangs up. Where another link of this router is up it would take its place:
+// the running agent's State knows better.
+func (c Client) Probe(ctx context.Context, id config.Identity) error {
+	conn, _, err := dial(ctx, c.withDefaults(), id)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
 // guardedConn bounds what is read. Its fields belong to the goroutine that
 // reads: first the one that dials, then the link's reader.
 type guardedConn struct {

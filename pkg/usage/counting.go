@@ -59,15 +59,14 @@ func (c *Counting) WriteText(w io.Writer) error {
 	if c == nil {
 		return nil
 	}
-	line := "counting: "
+	line := "counting: no fault known"
 	if !c.OK {
-		line += "NOT RIGHT, "
+		line = "counting: NOT RIGHT"
 	}
 	if c.Accuracy != nil {
-		line += strconv.FormatFloat(100**c.Accuracy, 'f', 1, 64) + " % of what the WAN moved\n"
-	} else {
-		line += "not compared with the WAN\n"
+		line += ", " + strconv.FormatFloat(100**c.Accuracy, 'f', 1, 64) + " % of what the WAN moved"
 	}
+	line += "\n"
 	for _, r := range c.Reasons {
 		line += "  " + Clean(r.Text, 512)
 		if r.Cure != "" {
