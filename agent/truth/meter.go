@@ -185,7 +185,6 @@ func (m *Meter) add(wall time.Time, span time.Duration, wan, device uint64) {
 	}
 	if n == 0 || m.slots[n-1].start != start || m.slots[n-1].length != uint32(fine/time.Second) {
 		m.slots = append(m.slots, slot{start: start, length: uint32(fine / time.Second)})
-		n++
 		m.compact(wall)
 		n = len(m.slots)
 	}

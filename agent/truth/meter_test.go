@@ -14,12 +14,10 @@ import (
 // wan moves the WAN's counters on.
 type wan struct {
 	*staged
-	m             *Meter
-	since         time.Duration
-	bytes, pkts   uint64
-	attributed    uint64
-	first         bool
-	lookedAtLeast int
+	m           *Meter
+	since       time.Duration
+	bytes, pkts uint64
+	first       bool
 }
 
 func newWAN(t *testing.T) *wan {
