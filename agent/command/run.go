@@ -265,7 +265,7 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 		r.know(p, store, log)
 		keeper := r.agent.Devices()
 		defer func() { _ = keeper.Close() }() // before the history that keeps what it knew
-		tasks = append(tasks, keeper.Run)
+		tasks = append(tasks, keeper.Run, r.agent.Categorize)
 		var sampler *sample.Sampler
 		sampler, r.agent.Live = p.sampler(r, store, keeper, log)
 		tasks = append(tasks, sampler.Run, r.agent.Live.Run)

@@ -77,6 +77,9 @@ type collector struct {
 	leftout  int          // facts that were not taken
 }
 
+// keptFacts is the room a collector keeps for the next Book.
+const keptFacts = 1024
+
 // fact is a host without pointers, so that thousands cost the collector of
 // garbage nothing.
 type fact struct {

@@ -37,6 +37,11 @@ func keeper(t *testing.T, dir string, b Blobs) (*Keeper, *time.Time) {
 
 func write(t *testing.T, dir, path, text string) {
 	t.Helper()
+	writeTB(t, dir, path, text)
+}
+
+func writeTB(t testing.TB, dir, path, text string) {
+	t.Helper()
 	path = filepath.Join(dir, path)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)

@@ -43,6 +43,7 @@ type Memory struct {
 	spans   map[netip.Addr][]span // of one address in order of time, no two overlap
 	nspans  int
 	looked  int64 // the newest Observe, 0 before the first
+	packed  int64 // when every span was in use, and none ended before it
 	flood   flood
 }
 
@@ -54,6 +55,7 @@ type known struct {
 	category    uint8
 	reasons     uint16 // rules that made the category
 	moved       bool   // nlbwmon counted it
+	why         string // the same with numbers, not kept on disk
 	vendor      string // not kept on disk
 	vendorKnown bool
 }
@@ -304,8 +306,11 @@ func (m *Memory) hold(addr netip.Addr, mac usage.MAC, from, to int64, by source,
 	k := m.devices[mac]
 	if k.held >= maxHeld {
 		m.dropOldest(1, to, func(s *span) bool { return s.mac == mac })
-	} else if m.nspans >= maxSpans {
-		m.dropOldest(evictions, from-heldFor, func(*span) bool { return true })
+	} else if limit := from - heldFor; m.nspans >= maxSpans && limit > m.packed {
+		m.dropOldest(evictions, limit, func(*span) bool { return true })
+		if m.nspans >= maxSpans {
+			m.packed = limit // to look again at the same instant is in vain
+		}
 	}
 	if k.held >= maxHeld || m.nspans >= maxSpans {
 		return // addresses in use stay
@@ -406,5 +411,6 @@ func (m *Memory) clockBack(t int64) {
 			spans[i].from, spans[i].to = min(spans[i].from, t), min(spans[i].to, t)
 		}
 	}
+	m.packed = 0
 	m.flood.begun, m.flood.since = min(m.flood.begun, t), min(m.flood.since, t)
 }

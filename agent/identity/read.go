@@ -90,6 +90,9 @@ func (r *reader) read(now time.Time) (*Book, error) {
 	errs = append(errs, optional(readFile(r.root, "/etc/ethers", ethers, func(h host) { c.add(h, fromEthers) })))
 	b := c.book(now)
 	b.source = neighbours
+	if cap(c.facts) > keptFacts { // a large network's are a megabyte
+		c.facts, c.text = nil, nil
+	}
 	return b, errors.Join(errs...)
 }
 

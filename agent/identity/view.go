@@ -164,7 +164,7 @@ func (k *Keeper) Devices() []Device {
 }
 
 func (k *Keeper) deviceLocked(mac usage.MAC) Device {
-	d := Device{MAC: mac, MACs: slices.Clone(k.members[mac]), Identity: k.identityLocked(mac, time.Time{})}
+	d := Device{MAC: mac, MACs: slices.Clone(k.members[mac]), Reasons: k.reasonsLocked(mac), Identity: k.identityLocked(mac, time.Time{})}
 	slices.SortFunc(d.MACs, func(a, b usage.MAC) int { return slices.Compare(a[:], b[:]) })
 	for _, m := range append([]usage.MAC{mac}, d.MACs...) {
 		d.IPs = append(d.IPs, k.book.IPs(m)...)
