@@ -90,6 +90,7 @@ func (p *program) router(c *cli.Context) (*router, error) {
 		Now:    p.now,
 	}
 	r.know(p, nil, nil)
+	r.agent.Root, r.agent.Running = r.root, r.config.Preferences()
 	r.agent.Baseline = p.baseline(r)
 	r.agent.Fresh = p.fresh(r)
 	r.examine(p, nlbwmonConfig)

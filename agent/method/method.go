@@ -56,7 +56,10 @@ func New(a *Agent) *Table {
 		"usage.live":    {AccessRead, a.callLive},
 		"usage.reset":   {AccessWrite, a.callReset},
 		"doctor":        {AccessRead, a.callDoctor},
-		"nlbw":          {AccessRead, a.callNlbw},
+
+		"preferences.get": {AccessRead, a.callPreferences},
+		"preferences.set": {AccessWrite, a.callSetPreferences},
+		"nlbw":            {AccessRead, a.callNlbw},
 	}}
 }
 

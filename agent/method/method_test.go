@@ -127,13 +127,13 @@ func TestScopes(t *testing.T) {
 	table := New(a)
 	params := map[string]string{"devices.set": `{"mac":"02:77:00:00:00:11","alias":"x"}`,
 		"usage.device": `{"mac":"02:77:00:00:00:11"}`, "nlbw": `{"args":["-c","json"]}`, "usage.live": `{"action":"stop"}`,
-		"usage.reset": `{"id":"1"}`,
+		"usage.reset": `{"id":"1"}`, "preferences.set": `{}`,
 	}
 	ctx := wire.WithPeer(t.Context(), nobodyThere{})
 	for name, needs := range map[string]Access{
 		"audit": AccessOwner, "devices.list": AccessRead, "devices.set": AccessWrite, "network.scan": AccessRead, "status": AccessRead, "usage.current": AccessRead, "usage.device": AccessRead, "usage.records": AccessRead, "nlbw": AccessRead,
 		"usage.history": AccessRead, "usage.summary": AccessRead, "usage.live": AccessRead, "hello": AccessRead, "doctor": AccessRead,
-		"usage.reset": AccessWrite,
+		"usage.reset": AccessWrite, "preferences.get": AccessRead, "preferences.set": AccessWrite,
 	} {
 		for access := AccessNone; access <= AccessOwner; access++ {
 			_, err := table.Call(ctx, access, name, json.RawMessage(params[name]))
@@ -151,7 +151,7 @@ func TestScopes(t *testing.T) {
 			}
 		}
 	}
-	if names := table.Names(AccessOwner); len(names) != 15 || !slices.IsSorted(names) {
+	if names := table.Names(AccessOwner); len(names) != 17 || !slices.IsSorted(names) {
 		t.Errorf("got methods %q", names)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/netpilot/netpilot/agent/baseline"
@@ -32,6 +33,10 @@ type Agent struct {
 	Audit     Audit                              // what was asked over the link
 	Truth     *truth.Teller                      // whether the counting is right; nil where nobody looks
 	Doctor    func(context.Context) truth.Report // runs every check
+	Root      string                             // the router's files, for its options
+	Running   map[string]any                     // the options this agent runs with, by config.Preferences
+
+	setting sync.Mutex // held while options are written
 
 	// Fresh makes nlbwmon begin its period anew, and tells where the old files
 	// are kept; nil where that cannot be.

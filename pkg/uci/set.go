@@ -19,11 +19,19 @@ type Edit struct {
 	Value   string
 }
 
-// Set changes the file at path by e and leaves every other byte and the
-// file's mode as they are; a power cut leaves the old or the new text. A file
-// that does not exist is made, with mode 0600, in a directory that must.
-func Set(path string, e Edit) error {
-	return replace(path, func(text []byte) ([]byte, error) { return SetText(text, path, e) })
+// Set changes the file at path by all edits, or by none where one fails, and
+// leaves every other byte and the file's mode as they are; a power cut leaves
+// the old or the new text. A file that does not exist is made, with mode 0600,
+// in a directory that must.
+func Set(path string, edits ...Edit) error {
+	return replace(path, func(text []byte) (_ []byte, err error) {
+		for _, e := range edits {
+			if text, err = SetText(text, path, e); err != nil {
+				break
+			}
+		}
+		return text, err
+	})
 }
 
 // replace writes what change makes of the file's text, if that is another.
