@@ -134,10 +134,11 @@ func TestHowProcdRunsIt(t *testing.T) {
 		r.write("proc/meminfo", meminfo, 0o444)
 		wantInOrder(t, start(), "param env GOMEMLIMIT="+want+"MiB GOGC=50")
 	}
-	r.write("etc/config/netpilot", enabled+"\toption memory_limit '12'\n\toption gogc '25'\n\toption ca_file '/etc/my-ca.pem'\n", 0o600)
+	r.write("etc/config/netpilot", enabled+"\toption memory_limit '12'\n\toption gogc '25'\n\toption ca_file '/etc/my-ca.pem'\n\toption history_flash_dir '/mnt/disk'\n\toption history_dir '/tmp/netpilot'\n", 0o600)
 	r.write("sbin/ujail", "", 0o755)
 	wantInOrder(t, start(), "param env GOMEMLIMIT=12MiB GOGC=25", "param user netpilot", "param group netpilot",
-		"param capabilities /etc/capabilities/netpilot.json", "param no_new_privs 1", "jail netpilot sysfs", "mount ro /etc/my-ca.pem")
+		"param capabilities /etc/capabilities/netpilot.json", "param no_new_privs 1", "jail netpilot sysfs", "mount ro /etc/my-ca.pem",
+		"mount rw /etc/config /etc/netpilot /tmp/netpilot /var/run/netpilot", "mount rw /mnt/disk", "instance end")
 	for _, dir := range []string{"etc/netpilot", "tmp/netpilot"} {
 		info, err := os.Stat(r.path(dir))
 		if err != nil || info.Mode().Perm() != 0o700 || owner(info) != 477 {
