@@ -32,12 +32,14 @@ const lockPath = "/var/run/netpilot/nlbwmon.lock"
 
 // router is everything the verbs know about the router below the root.
 type router struct {
-	root     string
-	config   config.Config
-	warnings []config.Warning
-	caFile   string // "" for the system's authorities alone
-	agent    *method.Agent
-	truth    *truth.Router
+	root       string
+	config     config.Config
+	warnings   []config.Warning
+	caFile     string // "" for the system's authorities alone
+	clientCert string // and clientKey: as caFile; both or none
+	clientKey  string
+	agent      *method.Agent
+	truth      *truth.Router
 }
 
 // router reads the configuration and wires the parts that need no daemon.
@@ -49,6 +51,9 @@ func (p *program) router(c *cli.Context) (*router, error) {
 	}
 	if r.config.CAFile != "" {
 		r.caFile = r.path(r.config.CAFile)
+	}
+	if r.config.ClientCert != "" || r.config.ClientKey != "" {
+		r.clientCert, r.clientKey = r.path(r.config.ClientCert), r.path(r.config.ClientKey)
 	}
 	nlbwmonConfig, err := config.ReadNlbwmon(r.root)
 	if err != nil {

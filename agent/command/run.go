@@ -289,7 +289,13 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 				log.Debug("call", "method", usage.Clean(name, 64), "bytes", len(result), "took", took, "err", err)
 				return result, err
 			},
-			Log:          log,
+			Log: log,
+			SaveIdentity: func(id config.Identity) error {
+				began := time.Now()
+				err := config.SaveIdentity(r.root, id)
+				r.agent.Audit.Add(p.now(), wire.MethodRotate, time.Since(began), 0, err)
+				return err
+			},
 			SaveLastGood: func(t time.Time) error { return config.SaveLastGood(r.root, t) },
 		})
 		own := r.agent.Status
@@ -308,6 +314,8 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 func (p *program) client(r *router) uplink.Client {
 	return uplink.Client{
 		CAFile:    r.caFile,
+		CertFile:  r.clientCert,
+		KeyFile:   r.clientKey,
 		Version:   p.build.Version,
 		BuildTime: p.build.at(),
 		LastGood:  config.LastGood(r.root),

@@ -43,6 +43,8 @@ type Config struct {
 	Enabled       bool       // the service starts at boot
 	RemoteAccess  Access     // what the relay may ask for
 	CAFile        string     // PEM file of a private CA, "" for the system's alone
+	ClientCert    string     // PEM file of the certificate to show the relay, "" for none
+	ClientKey     string     // PEM file of its key
 	LogLevel      slog.Level // what is logged
 	NlbwmonSocket string
 	Snapshot      string // nlbwmon's live database
@@ -116,6 +118,14 @@ func options() []option {
 		}},
 		{"ca_file", "an absolute path", func(c *Config, v string) bool {
 			c.CAFile = v
+			return isPath(v)
+		}},
+		{"client_cert", "an absolute path", func(c *Config, v string) bool {
+			c.ClientCert = v
+			return isPath(v)
+		}},
+		{"client_key", "an absolute path", func(c *Config, v string) bool {
+			c.ClientKey = v
 			return isPath(v)
 		}},
 		{"log_level", "debug, info, warn or error", func(c *Config, v string) (ok bool) {

@@ -71,6 +71,8 @@ config agent 'agent'
 	option enabled 'on'
 	option remote_access read
 	option ca_file '/etc/netpilot/ca.pem'
+	option client_cert '/etc/netpilot/cert.pem'
+	option client_key '/etc/netpilot/key.pem'
 	option log_level debug
 	option nlbwmon_socket '/tmp/n.sock'
 	option snapshot '/tmp/n/0.db'
@@ -87,16 +89,16 @@ config agent 'other'
 config history
 `})
 	got, warnings, err := Load(dir)
-	want := Config{true, AccessRead, "/etc/netpilot/ca.pem", slog.LevelDebug, "/tmp/n.sock", "/tmp/n/0.db", "/tmp/protocols",
+	want := Config{true, AccessRead, "/etc/netpilot/ca.pem", "/etc/netpilot/cert.pem", "/etc/netpilot/key.pem", slog.LevelDebug, "/tmp/n.sock", "/tmp/n/0.db", "/tmp/protocols",
 		12, 25, History{400, false, "/tmp/h", "/mnt/h", 8000}}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	path := filepath.Join(dir, Path)
 	wants := []string{
-		path + ":12: option history_weeks is unknown to this version",
-		path + `:18: section agent "other" is not used`,
-		path + `:19: section history "" is not used`,
+		path + ":14: option history_weeks is unknown to this version",
+		path + `:20: section agent "other" is not used`,
+		path + `:21: section history "" is not used`,
 	}
 	if len(warnings) != len(wants) {
 		t.Fatalf("got %v, want %v", warnings, wants)

@@ -47,12 +47,27 @@ type Identity struct {
 	Relay    *url.URL // as of ParseRelay
 	RouterID usage.RouterID
 	Secret   Secret
+	Next     Secret // made for a rotation that is not finished; "" for none
+	Old      Secret // before the last rotation, for a relay restored from a backup of then; "" for none
+}
+
+// Secrets lists what may open the relay's door, the likeliest first.
+func (id *Identity) Secrets() []Secret {
+	list := []Secret{id.Secret}
+	for _, s := range []Secret{id.Next, id.Old} {
+		if s != "" {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 type identityFile struct {
 	Relay    string `json:"relay"`
 	RouterID string `json:"router_id"`
 	Secret   string `json:"secret"`
+	Next     string `json:"next_secret,omitempty"`
+	Old      string `json:"old_secret,omitempty"`
 }
 
 // LoadIdentity reads ROOT/etc/netpilot/identity.json. Without the file the
@@ -101,10 +116,12 @@ func parseIdentity(text []byte) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	if !isSecret(raw.Secret) {
-		return Identity{}, errors.New("the secret is missing or damaged")
+	for _, s := range []string{raw.Secret, raw.Next, raw.Old} {
+		if !isSecret(s) && (s != "" || raw.Secret == "") {
+			return Identity{}, errors.New("the secret is missing or damaged")
+		}
 	}
-	return Identity{Relay: relay, RouterID: routerID, Secret: Secret(raw.Secret)}, nil
+	return Identity{Relay: relay, RouterID: routerID, Secret: Secret(raw.Secret), Next: Secret(raw.Next), Old: Secret(raw.Old)}, nil
 }
 
 // SaveIdentity writes ROOT/etc/netpilot/identity.json with mode 0600, and its
@@ -117,7 +134,7 @@ func SaveIdentity(root string, id Identity) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("save identity: %w", err)
 	}
-	text, err := json.Marshal(identityFile{id.Relay.String(), string(id.RouterID), id.Secret.Reveal()})
+	text, err := json.Marshal(identityFile{id.Relay.String(), string(id.RouterID), id.Secret.Reveal(), id.Next.Reveal(), id.Old.Reveal()})
 	if err != nil {
 		return fmt.Errorf("save identity: %w", err)
 	}

@@ -27,14 +27,14 @@ func TestIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Identity{relay, routerID, secret}
-	for range 2 { // also over an old one
+	want := Identity{Relay: relay, RouterID: routerID, Secret: secret}
+	for _, want.Next = range []Secret{"", "npr_the-next-secret"} { // also over an old one
 		if err := SaveIdentity(dir, want); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, err := LoadIdentity(dir)
-	if err != nil || got.Relay.String() != "https://relay.example.net:8443/base" || got.RouterID != routerID || got.Secret != secret {
+	if err != nil || got.Relay.String() != "https://relay.example.net:8443/base" || got.RouterID != routerID || got.Secret != secret || got.Next != "npr_the-next-secret" || got.Old != "" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	path := filepath.Join(dir, IdentityPath)
@@ -79,7 +79,7 @@ func TestSecretHides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := Identity{relay, routerID, secret}
+	id := Identity{relay, routerID, secret, secret, secret}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		fmt.Fprintf(&out, format, id)
 		fmt.Fprintf(&out, format, secret)

@@ -120,6 +120,9 @@ func (l *link) handle(ctx context.Context, m wire.Message) (result json.RawMessa
 			result, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
+	if m.Method == wire.MethodRotate && l.up.opts.SaveIdentity != nil {
+		return l.up.rotate(m.Params) // the link's own business, whatever remote_access says
+	}
 	return l.up.opts.Handle(ctx, m.Method, m.Params)
 }
 

@@ -28,6 +28,8 @@ const (
 // Client is how to reach a relay, for the link and for enrolment.
 type Client struct {
 	CAFile    string    // PEM file of a private CA, trusted besides the system's; "" for none
+	CertFile  string    // PEM file of the certificate to show the relay; "" for none
+	KeyFile   string    // PEM file of its key
 	Version   string    // of the agent, for the User-Agent header
 	BuildTime time.Time // no certificate is checked at an earlier time
 	LastGood  time.Time // nor at one before this, which was once proven
@@ -61,6 +63,13 @@ func (c Client) certTime() time.Time {
 // tlsConfig verifies always; there is no way to switch that off.
 func (c Client) tlsConfig(host string) (*tls.Config, error) {
 	cfg := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, Time: c.certTime}
+	if c.CertFile != "" || c.KeyFile != "" {
+		pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile) // anew for each link: it may have been renewed
+		if err != nil {
+			return nil, fmt.Errorf("client_cert: %w; see options client_cert and client_key in %s", err, config.Path)
+		}
+		cfg.Certificates = []tls.Certificate{pair}
+	}
 	if c.CAFile == "" {
 		return cfg, nil // the system's roots
 	}

@@ -48,8 +48,9 @@ type Failure struct {
 	Wait    Wait
 	Err     error // may be nil
 
-	kind  usage.Kind // of a refused enrolment
-	close int        // code to hang up with; 0: the peer is gone, or has hung up
+	kind   usage.Kind // of a refused enrolment
+	status int        // of an HTTP answer that refuses; 0 for another failure
+	close  int        // code to hang up with; 0: the peer is gone, or has hung up
 }
 
 // Error is the message.
@@ -167,7 +168,7 @@ func refused(resp *http.Response) *Failure {
 	if said == "" {
 		said = "no reason given"
 	}
-	f := &Failure{Cause: CauseRefused, kind: usage.ParseKind(body.Error.Kind)}
+	f := &Failure{Cause: CauseRefused, kind: usage.ParseKind(body.Error.Kind), status: resp.StatusCode}
 	f.Message = fmt.Sprintf("relay answers %d: %s", resp.StatusCode, said)
 	switch code := resp.StatusCode; {
 	case code == http.StatusUnauthorized:

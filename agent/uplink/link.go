@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -56,7 +57,11 @@ type link struct {
 func (l *link) hello(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { l.raw.Close() })
 	defer stop()
-	params, err := json.Marshal(l.up.opts.Hello())
+	h := l.up.opts.Hello()
+	if l.up.opts.SaveIdentity != nil {
+		h.Methods = append(slices.Clip(h.Methods), wire.MethodRotate)
+	}
+	params, err := json.Marshal(h)
 	if err != nil {
 		return fmt.Errorf("hello: %w", err)
 	}

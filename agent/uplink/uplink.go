@@ -13,8 +13,11 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"sync"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/netpilot/netpilot/agent/config"
 	"github.com/netpilot/netpilot/pkg/wire"
@@ -40,6 +43,10 @@ type Options struct {
 	// SaveLastGood stores a time that the clock and the relay agree has come,
 	// at most once a day; Client.LastGood is what was stored before.
 	SaveLastGood func(time.Time) error
+
+	// SaveIdentity stores the identity with a changed secret, whole or not
+	// at all. Without it the relay cannot change the secret.
+	SaveIdentity func(config.Identity) error
 
 	// Wake makes the Uplink dial at once when it waits to dial again by
 	// itself, and look whether its link still works when it has one: for when
@@ -73,6 +80,9 @@ type Uplink struct {
 	lastGood time.Time
 	logged   string // the failure that stands in the log
 
+	identityMu sync.Mutex // guards identity
+	identity   config.Identity
+
 	mu    sync.Mutex // guards state
 	state State
 }
@@ -92,6 +102,7 @@ func New(o Options) *Uplink {
 		slots:    make(chan struct{}, wire.MaxCalls),
 		backoff:  backoff{rand: o.Rand},
 		lastGood: o.LastGood,
+		identity: o.Identity,
 	}
 	u.state = State{Relay: o.Identity.Relay.Host, Since: o.Now()}
 	return u
@@ -146,7 +157,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 func (u *Uplink) once(ctx context.Context) (up time.Time, err error) {
 	client := u.opts.Client
 	client.LastGood = u.lastGood
-	conn, raw, err := dial(ctx, client, u.opts.Identity)
+	conn, raw, secret, err := u.dial(ctx, client)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -168,6 +179,7 @@ func (u *Uplink) once(ctx context.Context) (up time.Time, err error) {
 	}
 	up = time.Now()
 	u.connected()
+	u.proven(secret)
 	if u.opts.Welcome != nil {
 		u.opts.Welcome(l.welcome)
 	}
@@ -175,6 +187,20 @@ func (u *Uplink) once(ctx context.Context) (up time.Time, err error) {
 	err = l.run(ctx)
 	u.setState(func(s *State) { s.Connected, s.Since = false, u.opts.Now() })
 	return up, err
+}
+
+// dial tries the router's secrets until one is known to the relay.
+func (u *Uplink) dial(ctx context.Context, c Client) (conn *websocket.Conn, raw *guardedConn, secret config.Secret, err error) {
+	for _, secret := range u.secrets() {
+		id := u.opts.Identity
+		id.Secret = secret
+		var refused *Failure
+		conn, raw, err = dial(ctx, c, id)
+		if !errors.As(err, &refused) || refused.status != http.StatusUnauthorized {
+			return conn, raw, secret, err
+		}
+	}
+	return nil, nil, "", err
 }
 
 func (u *Uplink) connected() {

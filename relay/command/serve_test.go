@@ -194,7 +194,7 @@ func TestStop(t *testing.T) {
 		}
 	}
 	r.stop()
-	wantClose(t, ws, websocket.CloseGoingAway)
+	wantClose(t, ws, wire.CloseWait)
 	ws.Close()
 	for range cap(answers) {
 		if a := <-answers; a.status != 503 || !strings.Contains(a.body, "link to the router was lost") {

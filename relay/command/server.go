@@ -113,6 +113,8 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	record := audit.New(audit.Options{Store: db, Log: cfg.Log, Keep: cfg.AuditKeep, Most: cfg.AuditRows})
 	links := hub.NewLocal()
 	routers := gateway.New(db, links, cfg.Log)
+	routers.Audit, routers.RequireCert = record.Add, cfg.RequireClientCert
+	routers.Pace(cfg.LinkRate)
 	backends := api.New(db, links, cfg.Log)
 	backends.Limit(cfg.KeyRate, cfg.AddressRate)
 	backends.Answered = func(d api.Done) { recordAnswer(record, &d) }

@@ -33,8 +33,8 @@ const (
 // rule); anyone may call Send and Close.
 type conn struct {
 	ws     *websocket.Conn
-	router usage.RouterID // whose secret it came with
-	secret store.Hash
+	router usage.RouterID // whose secret or certificate it came with
+	from   string         // the client's address
 	log    *slog.Logger
 	out    chan []byte   // never closed; full ends the link
 	done   chan struct{} // closed by the first Close
@@ -44,14 +44,42 @@ type conn struct {
 	reason string
 
 	buf bytes.Buffer // owned by the reader
+
+	mu    sync.Mutex // guards below
+	proof proof
+	until time.Time // when the secret stops working; zero for not yet known
+	open  bool      // hello was accepted
 }
 
-func newConn(ws *websocket.Conn, router usage.RouterID, secret store.Hash, log *slog.Logger) *conn {
+func newConn(ws *websocket.Conn, router usage.RouterID, from string, p proof, log *slog.Logger) *conn {
 	return &conn{
-		ws: ws, router: router, secret: secret, log: log,
+		ws: ws, router: router, from: from, proof: p, log: log,
 		out:  make(chan []byte, outQueue),
 		done: make(chan struct{}),
 	}
+}
+
+// proofNow is what the connection has for itself now.
+func (c *conn) proofNow() (proof, time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.proof, c.until
+}
+
+// proven notes that the router on the link has changed its secret.
+func (c *conn) proven(secret store.Hash) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open && c.proof.hasSecret {
+		c.proof.secret, c.until = secret, time.Time{}
+	}
+}
+
+// accepted notes that hello was accepted, under a secret that works until then.
+func (c *conn) accepted(until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open, c.until = true, until
 }
 
 // codeLost marks a link whose socket is of no more use: RFC 6455 section

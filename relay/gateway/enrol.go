@@ -10,6 +10,7 @@ import (
 
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
+	"github.com/netpilot/netpilot/relay/audit"
 	"github.com/netpilot/netpilot/relay/limit"
 	"github.com/netpilot/netpilot/relay/store"
 )
@@ -94,6 +95,7 @@ func (g *Gateway) enrol(w http.ResponseWriter, r *http.Request, req wire.EnrolRe
 	switch {
 	case errors.As(err, &refused) && refused.Kind == usage.Forbidden:
 		g.failures.Take(limit.Network(r.RemoteAddr), time.Now())
+		g.record(audit.Entry{Who: audit.Nobody, Router: router.ID, Method: "enrol", Result: refused.Kind.String(), Address: r.RemoteAddr, Often: true})
 		g.log.Info("enrolment refused", "router", router.ID, "from", r.RemoteAddr)
 		refuse(w, http.StatusForbidden, refused)
 	case err != nil:
@@ -101,6 +103,7 @@ func (g *Gateway) enrol(w http.ResponseWriter, r *http.Request, req wire.EnrolRe
 		refuse(w, http.StatusServiceUnavailable, errBusy(comeBack, "the relay cannot enrol routers now; try again later"))
 	default:
 		g.wake()
+		g.record(audit.Entry{Who: audit.Router, Router: router.ID, Method: "enrol", Result: audit.OK, Address: r.RemoteAddr, Detail: router.Name})
 		g.log.Info("router enrolled", "router", router.ID, "name", router.Name, "from", r.RemoteAddr)
 		answer(w, http.StatusOK, wire.EnrolReply{RouterID: req.RouterID, Secret: secret})
 	}

@@ -5,6 +5,8 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
+	"github.com/netpilot/netpilot/relay/audit"
 	"github.com/netpilot/netpilot/relay/hub"
 	"github.com/netpilot/netpilot/relay/limit"
 	"github.com/netpilot/netpilot/relay/store"
@@ -28,6 +31,9 @@ const maxConns = 4
 type Store interface {
 	Redeem(ctx context.Context, token store.Hash, r store.Router, secret store.Hash, now time.Time) error
 	RouterBySecret(ctx context.Context, secret store.Hash, now time.Time) (store.Router, store.Standing, error)
+	Router(ctx context.Context, id usage.RouterID) (store.Router, error)
+	OfferSecret(ctx context.Context, router usage.RouterID, next store.Hash) error
+	ProveSecret(ctx context.Context, router usage.RouterID, next store.Hash, now time.Time) error
 	Changes(ctx context.Context, since int64) ([]store.Change, error)
 	Saw(ctx context.Context, sightings []store.Sighting) error
 	AllOffline(ctx context.Context) error
@@ -38,23 +44,35 @@ type Hub interface {
 	Attach(id usage.RouterID, hello wire.Hello, conn hub.Conn, now time.Time) *hub.Link
 	Detach(l *hub.Link)
 	Online(id usage.RouterID) (hub.Presence, bool)
+	Call(ctx context.Context, router usage.RouterID, method string, params json.RawMessage) (json.RawMessage, error)
 	Publish(e hub.Event)
 	Listened() bool
 }
 
 // Gateway serves routers. Make one with New, run its Run for as long as it
-// serves, and end its links with Drain.
+// serves, and end its links with Drain. Set its fields before it serves.
 type Gateway struct {
+	// Audit, if set, is told of enrolments, links and secrets. It must return
+	// at once.
+	Audit func(audit.Entry)
+	// RequireCert has routers show a certificate besides their secret.
+	RequireCert bool
+
 	store    Store
 	hub      Hub
 	log      *slog.Logger
 	upgrader websocket.Upgrader
+	pace     pace
 	failures *limit.Table[netip.Prefix]
 	poke     chan struct{} // wakes Run; of capacity 1
 	links    sync.WaitGroup
 
+	rotations sync.WaitGroup
+
 	mu       sync.Mutex // guards below
 	draining bool
+	rotating int
+	rotate   map[usage.RouterID]time.Time // whose secret is to change, not before when
 	conns    map[usage.RouterID]map[*conn]struct{}
 	noted    map[usage.RouterID]time.Time // routers whose presence changed since it was written down, with the last frame
 }
@@ -78,16 +96,34 @@ func New(s Store, h Hub, log *slog.Logger) *Gateway {
 		},
 		failures: limit.New[netip.Prefix](maxFailures/failureWindow.Seconds(), maxFailures, maxAddresses),
 		poke:     make(chan struct{}, 1),
+		rotate:   make(map[usage.RouterID]time.Time),
 		conns:    make(map[usage.RouterID]map[*conn]struct{}),
 		noted:    make(map[usage.RouterID]time.Time),
 	}
 }
 
-// Drain refuses new links, closes all there are with 1001, and returns when
-// they have ended. When ctx ends first their connections are cut.
+// Pace lets at most so many routers a second connect, in the long run; 0 is no
+// limit, as there is at first. Others are told when to come.
+func (g *Gateway) Pace(perSecond float64) { g.pace.set(perSecond) }
+
+// record tells Audit.
+func (g *Gateway) record(e audit.Entry) {
+	if g.Audit != nil {
+		g.Audit(e)
+	}
+}
+
+// drainRate is how many routers a second come back after a drain.
+const drainRate = 200
+
+// Drain refuses new links, closes all there are with a time to come back at,
+// spread so that they do not come at once, and returns when they have ended.
+// When ctx ends first their connections are cut.
 func (g *Gateway) Drain(ctx context.Context) {
-	for _, c := range g.beginDrain() {
-		c.Close(websocket.CloseGoingAway, "the relay is going away")
+	list := g.beginDrain()
+	for i, c := range list {
+		// The agent adds up to as much again (PROTOCOL.md section 6).
+		c.Close(wire.CloseWait, fmt.Sprintf("wait=%d", 1+i/drainRate))
 	}
 	stop := context.AfterFunc(ctx, func() {
 		for _, c := range g.beginDrain() {

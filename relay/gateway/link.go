@@ -6,13 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
 
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
+	"github.com/netpilot/netpilot/relay/audit"
 	"github.com/netpilot/netpilot/relay/hub"
+	"github.com/netpilot/netpilot/relay/store"
 )
 
 // serve lives the whole of one link, from hello to close. The calling
@@ -34,6 +37,7 @@ func (g *Gateway) serve(c *conn) {
 		c.failed(err, wire.CloseProtocol, fmt.Sprintf("no hello within %v", wire.HelloWithin))
 		c.sayClose()
 		c.linger()
+		g.record(audit.Entry{Who: audit.Router, Router: c.router, Method: "link.open", Result: "refused", Address: c.from, Detail: c.reason})
 		c.log.Info("link refused", "code", c.code, "reason", c.reason)
 		return
 	}
@@ -48,6 +52,7 @@ func (g *Gateway) serve(c *conn) {
 	began := time.Now()
 	link := g.hub.Attach(c.router, hello, c, began)
 	g.note(c.router, began)
+	g.record(audit.Entry{Who: audit.Router, Router: c.router, Method: "link.open", Result: audit.OK, Address: c.from, Detail: "agent " + hello.AgentVersion})
 	c.log.Info("link opened", "name", hello.Name, "model", hello.Model, "agent", hello.AgentVersion)
 
 	writer := make(chan struct{})
@@ -63,6 +68,8 @@ func (g *Gateway) serve(c *conn) {
 	g.readLoop(c, link)
 	<-writer
 	c.linger()
+	g.record(audit.Entry{Who: audit.Router, Router: c.router, Method: "link.close", Result: audit.OK, Address: c.from,
+		Detail: strings.TrimSpace(fmt.Sprintf("%d %s", c.code, c.reason))})
 	c.log.Info("link closed", "age", time.Since(began).Round(time.Second), "code", c.code, "reason", c.reason)
 }
 
@@ -106,10 +113,11 @@ func (c *conn) readHello() (wire.CallID, wire.Hello, error) {
 // router was among the connections Run would have missed; what changes from
 // now on it sees.
 func (g *Gateway) recheck(c *conn) error {
-	_, _, err := g.authenticate(context.Background(), c.secret)
+	p, _ := c.proofNow()
+	router, standing, _, err := g.authenticate(context.Background(), p)
 	switch {
 	case err == nil:
-		return nil
+		return g.accept(c, &router, standing)
 	case err.Kind == usage.Forbidden:
 		c.Close(wire.CloseRevoked, err.Message)
 	case err.Kind == usage.Unauthenticated:
@@ -118,6 +126,26 @@ func (g *Gateway) recheck(c *conn) error {
 		c.Close(wire.CloseWait, fmt.Sprintf("wait=%d", int(comeBack.Seconds())))
 	}
 	return errors.New("the secret is no longer good") // c is closed: only the fact counts
+}
+
+// accept notes that the router may stay, and what its secret proves.
+func (g *Gateway) accept(c *conn, router *store.Router, standing store.Standing) error {
+	if standing.Offered {
+		ctx, cancel := context.WithTimeout(context.Background(), lookupWithin)
+		defer cancel()
+		p, _ := c.proofNow()
+		if err := g.store.ProveSecret(ctx, router.ID, p.secret, time.Now()); err != nil {
+			g.log.Error("make a router's new secret the present one", "router", router.ID, "err", err)
+			c.Close(wire.CloseWait, fmt.Sprintf("wait=%d", int(comeBack.Seconds())))
+			return errors.New("the store failed")
+		}
+		g.record(audit.Entry{Who: audit.Router, Router: router.ID, Method: wire.MethodRotate, Result: audit.OK, Address: c.from})
+	}
+	c.accepted(standing.Until)
+	if router.Rotate && !standing.Offered {
+		g.wantRotation(router.ID)
+	}
+	return nil
 }
 
 // readLoop takes frames until the link ends, and leaves c closed.

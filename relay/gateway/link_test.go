@@ -215,8 +215,8 @@ func TestDrain(t *testing.T) {
 			a.read()
 		}
 		var ends sync.WaitGroup
-		ends.Go(func() { early.wantClose(websocket.CloseGoingAway, "") })
-		ends.Go(func() { a.wantClose(websocket.CloseGoingAway, "going away") })
+		ends.Go(func() { early.wantClose(wire.CloseWait, "wait=1") })
+		ends.Go(func() { a.wantClose(wire.CloseWait, "wait=1") })
 		r.gateway.Drain(t.Context())
 		ends.Wait()
 		wantKinds(t, out, 5, usage.Offline)

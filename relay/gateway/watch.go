@@ -30,7 +30,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	var revision int64 // newest change that was enforced
+	defer g.rotations.Wait() // their calls end with ctx
+	var revision int64       // newest change that was enforced
 	lastSeen := time.Now()
 	failing := false
 	for {
@@ -48,8 +49,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 		if now := time.Now(); now.Sub(lastSeen) >= store.SeenEvery {
 			lastSeen = now
 			g.noteAll()
+			g.endOld(now)
 		}
 		err := g.enforce(ctx, &revision)
+		g.startRotations(ctx)
 		if err == nil {
 			err = g.writeDown(ctx)
 		}
@@ -71,17 +74,35 @@ func (g *Gateway) enforce(ctx context.Context, revision *int64) error {
 		return fmt.Errorf("read changes: %w", err)
 	}
 	for _, change := range changes {
-		for _, c := range g.connsOf(change.ID) {
+		conns := g.connsOf(change.ID)
+		for _, c := range conns {
+			p, _ := c.proofNow()
 			switch {
 			case change.Revoked:
 				c.Close(wire.CloseRevoked, "this router was revoked")
-			case !slices.Contains(change.Secrets, c.secret):
+			case p.hasSecret && !slices.Contains(change.Secrets, p.secret):
 				c.Close(wire.CloseReplaced, enrolledAgain)
 			}
+		}
+		if change.Rotate && !change.Revoked && len(conns) > 0 {
+			g.wantRotation(change.ID)
 		}
 		*revision = change.Revision
 	}
 	return nil
+}
+
+// endOld closes the links under a secret whose overlap is over.
+func (g *Gateway) endOld(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, conns := range g.conns {
+		for c := range conns {
+			if _, until := c.proofNow(); !until.IsZero() && !now.Before(until) {
+				c.Close(wire.CloseReplaced, "this secret was replaced by a newer one")
+			}
+		}
+	}
 }
 
 func (g *Gateway) connsOf(id usage.RouterID) []*conn {
