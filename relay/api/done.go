@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -19,6 +20,18 @@ type Done struct {
 	Address string
 	Changes bool // it needs more than the scope read
 	Took    time.Duration
+}
+
+// Keyed lets only requests with a key of the scope through to next, which
+// answers by itself; others are refused as on every path.
+func (a *API) Keyed(path string, need store.Scope, next http.Handler) http.Handler {
+	return a.endpoint(&route{path: path, needs: need}, a.keyed(func(x *exchange) (json.RawMessage, error) {
+		x.stream = func(w http.ResponseWriter) error {
+			next.ServeHTTP(w, x.Request)
+			return nil
+		}
+		return nil, nil
+	}))
 }
 
 // tell tells Answered of an exchange that ended so.

@@ -60,6 +60,7 @@ func serveFlags() []cli.Flag {
 		&cli.IntFlag{Name: "max-waiting", Usage: "keep at most `N` connections open on which nothing is asked; links of routers do not count", Value: 4096},
 		&cli.StringFlag{Name: "audit-keep", Usage: "keep the audit log for `TIME`, like 90d", Value: "365d"},
 		&cli.IntFlag{Name: "audit-rows", Usage: "keep at most `N` rows of it", Value: 1_000_000},
+		&cli.StringFlag{Name: "metrics-listen", Usage: "answer GET /metrics without a key on `ADDRESS`, too; on --listen it wants a key of scope admin"},
 		&cli.StringFlag{Name: "log-level", Usage: "log `LEVEL` and above: debug, info, warn or error", Value: "info"},
 		&cli.StringFlag{Name: "log-format", Usage: "log as `FORMAT`: text or json", Value: "text"},
 		&cli.StringFlag{Name: "ready-file", Usage: "write the URL into `FILE` when serving"},
@@ -107,6 +108,7 @@ func (p *program) config(c *cli.Context) (Config, error) {
 		LinkRate:          c.Float64("link-rate"),
 		MaxWaiting:        c.Int("max-waiting"),
 		AuditRows:         c.Int("audit-rows"),
+		Metrics:           c.String("metrics-listen"),
 		Log:               log,
 	}
 	if cfg.Proxies, err = front.ParseProxies(c.String("behind-proxy")); err != nil {

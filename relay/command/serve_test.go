@@ -268,3 +268,30 @@ func selfSigned(t *testing.T, dir string) (cert, key string, pool *x509.CertPool
 	pool.AddCert(parsed)
 	return cert, key, pool
 }
+
+// Metrics want a key of scope admin, but on their own address.
+func TestServeMetrics(t *testing.T) {
+	data := t.TempDir()
+	own, err := net.Listen("tcp", "127.0.0.1:0") // a free address
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := own.Addr().String()
+	own.Close()
+	r := start(t, Config{Data: data, Metrics: addr})
+	admin := must(t, "key", "create", "--data", data, "--name", "admin", "--scope", "admin")
+	reader := must(t, "key", "create", "--data", data, "--name", "reader")
+	for key, want := range map[string]int{admin: 200, reader: 403, "": 401, "npk_wrong": 401} {
+		status, body := r.get("/metrics", key)
+		if status != want || (want == 200) != strings.Contains(body, "netpilot_links 0") {
+			t.Errorf("got %d %.200s, want %d", status, body, want)
+		}
+	}
+	r.url = "http://" + addr
+	if status, body := r.get("/metrics", ""); status != 200 || !strings.Contains(body, "netpilot_build_info") {
+		t.Errorf("on its own address: got %d %.200s", status, body)
+	}
+	if status, _ := r.get("/health", ""); status != 404 {
+		t.Errorf("another path on the address of the metrics: got %d, want 404", status)
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/wire"
@@ -17,6 +19,8 @@ import (
 	"github.com/netpilot/netpilot/relay/front"
 	"github.com/netpilot/netpilot/relay/gateway"
 	"github.com/netpilot/netpilot/relay/hub"
+	"github.com/netpilot/netpilot/relay/metrics"
+	"github.com/netpilot/netpilot/relay/store"
 )
 
 const (
@@ -46,6 +50,7 @@ type Config struct {
 	MaxWaiting        int           // connections that nothing is asked on; 0 for 4096
 	AuditKeep         time.Duration // 0 for a year
 	AuditRows         int           // 0 for a million
+	Metrics           string        // host:port that answers /metrics without a key; "" for none
 	Log               *slog.Logger
 	// Ready, if not nil, is called with the relay's URL once it serves; an
 	// error ends it.
@@ -113,15 +118,32 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	record := audit.New(audit.Options{Store: db, Log: cfg.Log, Keep: cfg.AuditKeep, Most: cfg.AuditRows})
 	links := hub.NewLocal()
 	routers := gateway.New(db, links, cfg.Log)
-	routers.Audit, routers.RequireCert = record.Add, cfg.RequireClientCert
-	routers.Pace(cfg.LinkRate)
-	backends := api.New(db, links, cfg.Log)
-	backends.Limit(cfg.KeyRate, cfg.AddressRate)
-	backends.Answered = func(d api.Done) { recordAnswer(record, &d) }
 	tcp, secured, url, err := listen(ctx, &cfg)
 	if err != nil {
 		return err
 	}
+	counted := metrics.New(metrics.Options{Version: cfg.Version, Store: db, Hub: links, Audit: record,
+		Waiting: tcp.Waiting, Ended: tcp.Ended, Size: func() int64 { return sizeOf(cfg.Data) }})
+	if cfg.Metrics != "" {
+		stop, err := serveMetrics(ctx, cfg.Metrics, counted.Handler())
+		if err != nil {
+			return errors.Join(err, secured.Close())
+		}
+		defer stop()
+	}
+	routers.RequireCert = cfg.RequireClientCert
+	routers.Audit = func(e audit.Entry) {
+		record.Add(e)
+		counted.Recorded(&e)
+	}
+	routers.Pace(cfg.LinkRate)
+	backends := api.New(db, counted.Calls(links), cfg.Log)
+	backends.Limit(cfg.KeyRate, cfg.AddressRate)
+	backends.Answered = func(d api.Done) {
+		recordAnswer(record, &d)
+		counted.Answered(&d)
+	}
+	exposed := backends.Keyed("/metrics", store.ScopeAdmin, counted.Handler())
 	srv := &http.Server{
 		Handler: front.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
@@ -129,6 +151,8 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 				routers.ServeEnrol(w, r)
 			case wire.ConnectPath:
 				routers.ServeConnect(w, r)
+			case "/metrics":
+				exposed.ServeHTTP(w, r)
 			default:
 				backends.ServeHTTP(w, r)
 			}
@@ -141,6 +165,36 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // other people's broken connections
 	}
 	return serve(ctx, &cfg, srv, secured, url, routers, record)
+}
+
+// serveMetrics answers GET /metrics on an address of its own until stop.
+func serveMetrics(ctx context.Context, addr string, h http.Handler) (stop func(), _ error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w; choose another address with --metrics-listen", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", h)
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: headerWithin, WriteTimeout: answerWithin, IdleTimeout: idleWithin,
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
+	ended := make(chan struct{})
+	go func() { // ends by stop
+		defer close(ended)
+		_ = srv.Serve(l)
+	}()
+	return func() { _ = srv.Close(); <-ended }, nil
+}
+
+// sizeOf is how many bytes the database takes, -1 if that cannot be told.
+func sizeOf(data string) int64 {
+	size := int64(-1)
+	for _, suffix := range []string{"", "-wal"} {
+		if info, err := os.Stat(filepath.Join(data, dbName) + suffix); err == nil {
+			size = max(size, 0) + info.Size()
+		}
+	}
+	return size
 }
 
 // recordAnswer writes down what a key did, and what was refused. Requests that

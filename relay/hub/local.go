@@ -81,3 +81,10 @@ func (h *Local) Online(router usage.RouterID) (Presence, bool) {
 	}
 	return Presence{Since: l.since, LastFrame: l.LastFrame(), Hello: l.hello}, true
 }
+
+// Len is how many links are up.
+func (h *Local) Len() int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return len(h.links)
+}
