@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -15,8 +16,11 @@ import (
 	"github.com/netpilot/netpilot/agent/ledger"
 	"github.com/netpilot/netpilot/agent/local"
 	"github.com/netpilot/netpilot/agent/method"
+	"github.com/netpilot/netpilot/agent/sample"
+	"github.com/netpilot/netpilot/agent/source"
 	"github.com/netpilot/netpilot/agent/truth"
 	"github.com/netpilot/netpilot/agent/uplink"
+	"github.com/netpilot/netpilot/agent/wireless"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -123,6 +127,24 @@ func (r *router) examine(p *program, nlbwmonConfig config.Nlbwmon) {
 		Now:   p.now,
 	}
 	r.agent.Doctor = r.truth.Examine
+	r.agent.Router.Kernel = r.kernel(p)
+}
+
+// kernel is what stands in for nlbwmon.
+func (r *router) kernel(p *program) *source.Kernel {
+	k := &source.Kernel{
+		ConntrackPath: r.path("/proc/net/nf_conntrack"), DevPath: r.path("/proc/net/dev"),
+		Counted: func() bool { return sample.Daemon(r.root) != 0 },
+		Local:   r.truth.Local,
+		MAC: func(addr netip.Addr) usage.MAC {
+			mac, _ := r.agent.Devices().Attribute(addr, p.now())
+			return mac
+		},
+	}
+	if r.root == "/" {
+		k.Stations = wireless.Stations
+	}
+	return k
 }
 
 // askTruth asks the running agent for what it alone knows.

@@ -30,7 +30,7 @@ func (p *program) dump() *cli.Command {
 			&cli.IntFlag{Name: "limit", Usage: "at most `N` rows; 0: all"},
 			&cli.IntFlag{Name: "offset", Usage: "skip the first `N` rows"},
 			&cli.StringFlag{Name: "period", Usage: "an earlier period by its first day, `YYYY-MM-DD` (see: netpilot-agent nlbw -c list)"},
-			&cli.StringFlag{Name: "source", Value: "auto", Usage: "`S`: auto, snapshot, socket, nlbw, sqlite, or the path of a database file, nlbwmon's or SQLite"},
+			&cli.StringFlag{Name: "source", Value: "auto", Usage: "`S`: auto, snapshot, socket, nlbw, sqlite, conntrack, stations, interfaces, or the path of a database file, nlbwmon's or SQLite"},
 		}, filterFlags()...),
 		Action: p.runDump,
 	}

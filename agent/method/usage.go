@@ -109,6 +109,7 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 	if services, err := a.Services(); err == nil {
 		answer.Known = services
 	}
+	answer.Interfaces = reading.Interfaces
 	answer.Counting = a.Truth.Reading(&reading, a.Router.Location)
 	answer.Total = tally.Total()
 	switch q.View {

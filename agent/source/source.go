@@ -43,7 +43,8 @@ type Router struct {
 	Order        nlbwmon.AddrOrder // how IPv4 is stored; OrderGuess for a router that is not this machine
 	Location     *time.Location    // the router's zone, which names periods
 	Now          func() time.Time
-	Kept         *Kept // the daemon's memory of the last snapshot; nil reads it each time
+	Kernel       *Kernel // what stands in for nlbwmon; nil for nothing
+	Kept         *Kept   // the daemon's memory of the last snapshot; nil reads it each time
 }
 
 // Request says what to read.
@@ -71,15 +72,16 @@ type Reading struct {
 	Damage   error     // the source broke off; the rows before that are good
 
 	// Blind is what a source other than nlbwmon cannot see, for a person.
-	Blind     []string
-	Table     string               // of the SQLite file that was read
-	Hostnames map[usage.MAC]string // as the source itself knows them; nlbwmon knows none
+	Blind      []string
+	Interfaces []usage.Interface    // the whole answer of the source of that name
+	Table      string               // of the SQLite file that was read
+	Hostnames  map[usage.MAC]string // as the source itself knows them; nlbwmon knows none
 }
 
 // Read fills sink from the best source that serves the request. With Auto
 // that is, for the running period, the live snapshot if it is whole and
 // younger than two refreshes, then the socket, then the nlbw command, then
-// the SQLite file if there is one; for a
+// the SQLite file if there is one, then what the kernel counts; for a
 // closed period its file, which costs nlbwmon nothing, then the socket, then
 // the command. An error is of kind Unavailable, NotFound or Invalid, and says
 // what each source answered. A named file that breaks off is no error: the
@@ -95,13 +97,16 @@ func (r *Router) read(ctx context.Context, req Request, sink usage.Sink) (Readin
 	var order []string
 	switch req.Source {
 	case Auto, "":
-		order = []string{Snapshot, Socket, Nlbw, SQLite}
+		order = []string{Snapshot, Socket, Nlbw, SQLite, Conntrack, Stations, Interfaces}
+		if r.Kernel == nil {
+			order = order[:4]
+		}
 		if req.Period != 0 {
 			order = []string{File, Socket, Nlbw}
 		}
 	case Nlbwmon:
 		order = []string{Snapshot, Socket, Nlbw}
-	case Snapshot, Socket, Nlbw, File, SQLite:
+	case Snapshot, Socket, Nlbw, File, SQLite, Conntrack, Stations, Interfaces:
 		order = []string{req.Source}
 	default:
 		return r.readFile(ctx, req, sink)
@@ -137,6 +142,11 @@ func (r *Router) readOne(ctx context.Context, name string, period nlbwmon.Period
 		return r.readCommand(ctx, period, sink)
 	case SQLite:
 		return r.readSQLite(ctx, period, sink)
+	case Conntrack, Stations, Interfaces:
+		if period != 0 {
+			return Reading{}, usage.Errorf(usage.Invalid, "the kernel has no periods; leave the period out, or ask another source")
+		}
+		return r.readKernel(ctx, name, sink)
 	}
 	if period == 0 {
 		return Reading{}, usage.Errorf(usage.Invalid, "a period file needs its period as YYYY-MM-DD")
@@ -190,7 +200,7 @@ func (r *Router) readFile(ctx context.Context, req Request, sink usage.Sink) (Re
 	f, err := nlbwmon.OpenFile(req.Source, nlbwmon.OrderGuess)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(req.Source, "./"):
-		return Reading{}, usage.Errorf(usage.Invalid, "no source %q; choose auto, snapshot, socket, nlbw, sqlite, or give the path of a database file", req.Source)
+		return Reading{}, usage.Errorf(usage.Invalid, "no source %q; choose auto, snapshot, socket, nlbw, sqlite, conntrack, stations, interfaces, or give the path of a database file", req.Source)
 	case errors.Is(err, fs.ErrNotExist):
 		return Reading{}, usage.Errorf(usage.NotFound, "%w", err)
 	case err != nil:

@@ -232,7 +232,7 @@ func TestTeller(t *testing.T) {
 		{source.Reading{Source: source.Socket}, false, "x accuracy-part"},
 		{source.Reading{Source: "/tmp/20261101.db.gz"}, true, "file"},
 		{source.Reading{Source: source.SQLite, Damage: errBroken}, false, "damage file"},
-		{source.Reading{Source: "conntrack", Blind: []string{"only connections that live"}}, false, "source-conntrack"},
+		{source.Reading{Source: source.Conntrack, Blind: []string{"only connections that live"}}, false, "source-conntrack"},
 	} {
 		if c := teller.Reading(&tt.r, time.UTC); c.OK != tt.ok || ids(c) != tt.want {
 			t.Errorf("%s: got %t, %q, want %t, %q", tt.r.Source, c.OK, ids(c), tt.ok, tt.want)

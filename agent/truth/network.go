@@ -66,6 +66,33 @@ func (r *Router) lans(routes []route, uplinks []string) ([]lan, error) {
 	return all, nil
 }
 
+// Local tells which addresses are of the router's local networks, as they are
+// now.
+func (r *Router) Local() (func(netip.Addr) bool, error) {
+	routes, err := r.Root.routes4()
+	if err != nil {
+		return nil, err
+	}
+	uplinks, err := r.Root.uplinks()
+	if err != nil {
+		return nil, err
+	}
+	lans, err := r.lans(routes, uplinks)
+	if err != nil {
+		return nil, err
+	}
+	return func(addr netip.Addr) bool {
+		for _, l := range lans {
+			for _, s := range l.subnets {
+				if s.Contains(addr) {
+					return true
+				}
+			}
+		}
+		return false
+	}, nil
+}
+
 // addresses6 are the global IPv6 subnets of devices.
 func (r *Router) addresses6() ([]route, error) {
 	text, _, err := r.Root.Optional("/proc/net/if_inet6")

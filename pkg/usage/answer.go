@@ -49,8 +49,9 @@ type Answer struct {
 	Hosts      []Host
 	Services   []Service
 	Records    []Record
-	Known      Services // names the services of Records; may be nil
-	Total      Counters // of all rows, on this page or not
+	Interfaces []Interface // what stands in where nothing counts devices
+	Known      Services    // names the services of Records; may be nil
+	Total      Counters    // of all rows, on this page or not
 	Page       Page
 }
 

@@ -88,6 +88,12 @@ func (a *Answer) writeHead(o *objectWriter) {
 		o.text("damage", a.Damage)
 	}
 	o.counting(a.Counting)
+	if len(a.Interfaces) > 0 {
+		o.key("interfaces")
+		o.list(len(a.Interfaces), Page{Limit: maxListed}, func(dst []byte, i int) []byte {
+			return append(appendCounters(AppendQuoted(append(dst, `{"name":`...), a.Interfaces[i].Name), a.Interfaces[i].Counters), '}')
+		})
+	}
 }
 
 // objectWriter builds one JSON object member by member without reflection:

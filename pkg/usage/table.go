@@ -16,6 +16,10 @@ func (a *Answer) WriteTable(w io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(w)
+	for i := range a.Interfaces {
+		c := &a.Interfaces[i]
+		fmt.Fprintf(w, "interface %s: received %s, sent %s\n", Clean(c.Name, MaxName), Bytes(c.RxBytes), Bytes(c.TxBytes))
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	head := map[View]string{
 		ByDevice:  "MAC\tIP\t",

@@ -35,6 +35,13 @@ type Service struct {
 	Counters
 }
 
+// Interface is one of the router's own, with what it received (rx) and sent
+// (tx) since it was set up.
+type Interface struct {
+	Name string
+	Counters
+}
+
 // Services names a service; pkg/nlbwmon's Protocols is one.
 type Services interface {
 	Lookup(proto uint8, port uint16) (string, bool)
