@@ -19,6 +19,8 @@ func (c *Config) Preferences() map[string]any {
 		"enabled":           c.Enabled,
 		"remote_access":     string(c.RemoteAccess),
 		"ca_file":           c.CAFile,
+		"client_cert":       c.ClientCert,
+		"client_key":        c.ClientKey,
 		"log_level":         strings.ToLower(c.LogLevel.String()),
 		"nlbwmon_socket":    c.NlbwmonSocket,
 		"snapshot":          c.Snapshot,
