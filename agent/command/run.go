@@ -23,6 +23,7 @@ import (
 	"github.com/netpilot/netpilot/agent/live"
 	"github.com/netpilot/netpilot/agent/local"
 	"github.com/netpilot/netpilot/agent/method"
+	"github.com/netpilot/netpilot/agent/replica"
 	"github.com/netpilot/netpilot/agent/sample"
 	"github.com/netpilot/netpilot/agent/source"
 	"github.com/netpilot/netpilot/agent/truth"
@@ -245,6 +246,7 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 			return table.Call(ctx, method.AccessOwner, name, params)
 		}, log)
 	}}
+	var follow func(context.Context, wire.Welcome, func(context.Context, string, json.RawMessage) (json.RawMessage, error))
 	// Without a history the link and the live table still serve.
 	switch store, err := p.openHistory(r, log); {
 	case errors.Is(err, history.ErrLocked):
@@ -262,6 +264,12 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 			}
 		}()
 		r.agent.History = store
+		if r.config.RemoteAccess != config.AccessOff {
+			copied := &replica.Replica{History: store, Log: log}
+			follow = func(ctx context.Context, w wire.Welcome, ask func(context.Context, string, json.RawMessage) (json.RawMessage, error)) {
+				copied.Follow(ctx, w.Cursor, ask)
+			}
+		}
 		r.know(p, store, log)
 		keeper := r.agent.Devices()
 		defer func() { _ = keeper.Close() }() // before the history that keeps what it knew
@@ -289,7 +297,8 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 				log.Debug("call", "method", usage.Clean(name, 64), "bytes", len(result), "took", took, "err", err)
 				return result, err
 			},
-			Log: log,
+			Log:    log,
+			Follow: follow,
 			SaveIdentity: func(id config.Identity) error {
 				began := time.Now()
 				err := config.SaveIdentity(r.root, id)

@@ -151,7 +151,10 @@ func (s *Store) Pending(ctx context.Context, c Cursor, visit func(*usage.Bucket)
 	}
 	slots := make(map[span]*openSlot)
 	for _, ch := range append(changes, v.late...) {
-		if ch.typ == typeAdd && (v.held || ch.seq >= v.unsafe) {
+		switch {
+		case !v.held && ch.seq < v.unsafe:
+			asOf = time.Time{}
+		case ch.typ == typeAdd:
 			slots[ch.slot] = nil
 		}
 	}

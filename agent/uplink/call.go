@@ -154,3 +154,46 @@ func (u *Uplink) idleWithin(d time.Duration) bool {
 	}
 	return true
 }
+
+// askWithin is how long the relay may take to answer a call of ours.
+const askWithin = 30 * time.Second
+
+// ask calls the relay, one call at a time. The error is the relay's, of kind
+// Timeout, or ctx's.
+func (l *link) ask(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	answer := make(chan wire.Message, 1)
+	l.mu.Lock()
+	l.asked = max(l.asked, 1) + 1
+	l.answer = answer
+	frame := wire.AppendCall(make([]byte, 0, len(params)+128), l.asked, method, params, askWithin)
+	l.mu.Unlock()
+	if len(frame) > l.limit {
+		return nil, fmt.Errorf("%s is %d bytes, over the relay's limit of %d", method, len(frame), l.limit)
+	}
+	select {
+	case l.asks <- frame:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	select {
+	case m := <-answer:
+		if m.Error != nil {
+			return nil, m.Error
+		}
+		return m.Result, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// answered gives an answer to whoever asks, if it is the one.
+func (l *link) answered(m wire.Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if m.ID == l.asked && l.answer != nil {
+		l.answer <- m
+		l.answer = nil
+	}
+}

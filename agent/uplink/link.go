@@ -49,8 +49,12 @@ type link struct {
 	done    <-chan struct{} // closed when the link ends; fixed by run
 	end     context.CancelCauseFunc
 
-	mu    sync.Mutex // guards calls
-	calls map[wire.CallID]context.CancelFunc
+	asks chan []byte // from ask to the writer; not buffered
+
+	mu     sync.Mutex // guards below
+	calls  map[wire.CallID]context.CancelFunc
+	asked  wire.CallID         // the newest call of ours; hello was 1
+	answer chan<- wire.Message // of capacity 1, for the answer to asked; nil if nobody waits
 }
 
 // hello introduces the router and waits for the relay's answer.
@@ -134,8 +138,16 @@ func (l *link) run(ctx context.Context) error {
 			l.end(err)
 		}
 	}()
+	following := make(chan struct{})
+	go func() {
+		defer close(following)
+		if l.up.opts.Follow != nil {
+			l.up.opts.Follow(ctx, l.welcome, l.ask)
+		}
+	}()
 	<-ctx.Done()
 	cause := context.Cause(ctx)
+	<-following
 	if !within(flushWithin, writing) {
 		l.raw.Close() // ends the write
 		<-writing
@@ -219,7 +231,8 @@ func (l *link) readAll(ctx context.Context) error {
 			return err
 		}
 		switch {
-		case m.Method == "": // a reply; the agent asks nothing after hello
+		case m.Method == "":
+			l.answered(m)
 		case m.ID != 0:
 			err = l.call(ctx, m)
 		case m.Method == "cancel":
@@ -248,6 +261,8 @@ func (l *link) writeAll(ctx context.Context) error {
 		case frame := <-l.replies:
 			err = l.writeFrame(frame)
 		case frame := <-l.notices:
+			err = l.writeFrame(frame)
+		case frame := <-l.asks:
 			err = l.writeFrame(frame)
 		case <-timer.C:
 			err = l.writePing()

@@ -40,6 +40,11 @@ type Options struct {
 	// Welcome is told what the relay answered to hello, from Run's goroutine.
 	Welcome func(wire.Welcome)
 
+	// Follow, if not nil, is run for every link with the relay's answer to
+	// hello and a way to ask the relay, one call at a time. It must return
+	// soon after ctx, which is the link's life.
+	Follow func(ctx context.Context, w wire.Welcome, ask func(context.Context, string, json.RawMessage) (json.RawMessage, error))
+
 	// SaveLastGood stores a time that the clock and the relay agree has come,
 	// at most once a day; Client.LastGood is what was stored before.
 	SaveLastGood func(time.Time) error
@@ -168,6 +173,7 @@ func (u *Uplink) once(ctx context.Context) (up time.Time, err error) {
 		raw:     raw,
 		results: make(chan []byte),
 		replies: make(chan []byte, maxReplies),
+		asks:    make(chan []byte),
 		notices: make(chan []byte, maxNotices),
 		calls:   make(map[wire.CallID]context.CancelFunc),
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -44,6 +45,9 @@ type conn struct {
 	reason string
 
 	buf bytes.Buffer // owned by the reader
+
+	pushing atomic.Bool    // a history.push is being kept
+	work    sync.WaitGroup // that push
 
 	mu    sync.Mutex // guards below
 	proof proof

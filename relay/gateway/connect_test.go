@@ -26,6 +26,10 @@ func TestHello(t *testing.T) {
 			t.Fatalf("got %+v, %v", m, err)
 		}
 		want := wire.Welcome{ServerTime: time.Now().UTC(), PingSeconds: 25, DeadSeconds: 65, MaxFrame: 1 << 20}
+		if got.Cursor == nil || *got.Cursor != 0 {
+			t.Errorf("got cursor %v, want 0", got.Cursor)
+		}
+		got.Cursor = nil
 		if got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}

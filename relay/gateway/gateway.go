@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -37,6 +38,8 @@ type Store interface {
 	Changes(ctx context.Context, since int64) ([]store.Change, error)
 	Saw(ctx context.Context, sightings []store.Sighting) error
 	AllOffline(ctx context.Context) error
+	Push(ctx context.Context, p *store.Push) (cursor uint64, err error)
+	Replica(ctx context.Context, router usage.RouterID) (store.Replica, error)
 }
 
 // Hub is where links are attached; see hub.Local.
@@ -68,6 +71,9 @@ type Gateway struct {
 	links    sync.WaitGroup
 
 	rotations sync.WaitGroup
+
+	pushes     atomic.Int64 // that wait for the store
+	storeFails atomic.Bool  // stands in the log
 
 	mu       sync.Mutex // guards below
 	draining bool

@@ -45,6 +45,11 @@ type rig struct {
 
 // simulate runs a test in simulated time on a fresh rig.
 func simulate(t *testing.T, test func(t *testing.T, r *rig)) {
+	simulateOn(t, func(s store.Store) store.Store { return s }, test)
+}
+
+// simulateOn has the gateway see the store through wrap.
+func simulateOn(t *testing.T, wrap func(store.Store) store.Store, test func(t *testing.T, r *rig)) {
 	path := filepath.Join(t.TempDir(), "relay.db")
 	synctest.Test(t, func(t *testing.T) {
 		db, err := sqlite.Open(t.Context(), path)
@@ -54,7 +59,7 @@ func simulate(t *testing.T, test func(t *testing.T, r *rig)) {
 		defer db.Close()
 		log := slog.New(slog.DiscardHandler)
 		r := &rig{t: t, db: db, hub: hub.NewLocal(), pipes: newPipes()}
-		r.gateway = gateway.New(db, r.hub, log)
+		r.gateway = gateway.New(wrap(db), r.hub, log)
 		mux := http.NewServeMux()
 		mux.HandleFunc(wire.ConnectPath, r.gateway.ServeConnect)
 		mux.HandleFunc(wire.EnrolPath, r.gateway.ServeEnrol)

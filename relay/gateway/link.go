@@ -29,9 +29,17 @@ func (g *Gateway) serve(c *conn) {
 		return
 	}
 	defer g.remove(c)
+	defer c.work.Wait()
 	id, hello, err := c.readHello()
 	if err == nil {
 		err = g.recheck(c)
+	}
+	var cursor *uint64
+	if err == nil {
+		if cursor, err = g.cursorOf(c.router); err != nil {
+			c.log.Error("look up how far a router's history is kept", "err", err)
+			c.Close(wire.CloseWait, fmt.Sprintf("wait=%d", int(comeBack.Seconds())))
+		}
 	}
 	if err != nil {
 		c.failed(err, wire.CloseProtocol, fmt.Sprintf("no hello within %v", wire.HelloWithin))
@@ -47,6 +55,7 @@ func (g *Gateway) serve(c *conn) {
 		PingSeconds: int(wire.PingEvery.Seconds()),
 		DeadSeconds: int(wire.DeadAfter.Seconds()),
 		MaxFrame:    wire.MaxFrame,
+		Cursor:      cursor,
 	})
 	_ = c.Send(wire.AppendResult(nil, id, welcome)) // first in the queue, before any call; if closed already the writer sees to it
 	began := time.Now()
@@ -189,7 +198,9 @@ func (g *Gateway) take(c *conn, link *hub.Link, frame []byte) error {
 		if g.hub.Listened() {
 			g.hub.Publish(hub.Event{Kind: hub.EventLive, Router: c.router, At: time.Now(), Data: bytes.Clone(m.Params)})
 		}
-	case m.ID != 0: // this relay offers no methods after hello
+	case m.Method == wire.PushMethod && m.ID != 0:
+		g.push(c, m)
+	case m.ID != 0: // this relay offers no other methods after hello
 		refusal := usage.Errorf(usage.Invalid, "unknown method %q", usage.Clean(m.Method, usage.MaxName))
 		_ = c.Send(wire.AppendError(nil, m.ID, refusal)) // if the queue is full the link is closed now
 	}

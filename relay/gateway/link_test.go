@@ -146,7 +146,7 @@ func TestAgentCalls(t *testing.T) {
 	simulate(t, func(t *testing.T, r *rig) {
 		a := r.connect(r.enrol(router1), router1)
 		a.send(wire.AppendNotify(nil, "whatever", nil)) // nobody answers it
-		a.send(wire.AppendCall(nil, 2, "history.push", nil, 0))
+		a.send(wire.AppendCall(nil, 2, "history.pull", nil, 0))
 		if m := a.read(); m.ID != 2 || m.Error == nil || m.Error.Kind != usage.Invalid {
 			t.Errorf("got %+v, want an invalid error for call 2", m)
 		}
