@@ -28,7 +28,7 @@ CROSS        := $(GO) run ./scripts/cross --overlay '$(OVERLAY)' --tags '$(AGENT
 .DEFAULT_GOAL := help
 
 help: ## say what each target does
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 build: agent relay ## both binaries into bin/
 
@@ -86,6 +86,11 @@ size-check: overlay
 
 bench: ## the benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: bench-relay
+bench-relay: relay ## the relay against the floor of two bare hops and against SSH; ARGS='--only calls' for a part
+	@$(GO) build -o $(BIN)/fleet ./scripts/fleet && $(GO) build -o $(BIN)/floor ./scripts/bench/floor
+	@$(GO) run ./scripts/bench --bin $(BIN) $(ARGS)
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	scripts/fuzz.sh $(FUZZTIME)
