@@ -72,6 +72,16 @@ func (o *objectWriter) gaps(gaps []Gap) {
 }
 
 func appendSlot(dst []byte, s *Slot, names Names) []byte {
+	if names == nil || s.MAC.IsZero() {
+		return s.AppendJSON(dst, nil)
+	}
+	who := names.Identity(s.MAC, s.Start)
+	return s.AppendJSON(dst, &who)
+}
+
+// AppendJSON appends the slot as one JSON object; who is its device, nil if
+// nobody knows.
+func (s *Slot) AppendJSON(dst []byte, who *Identity) []byte {
 	dst = appendTime(append(dst, `{"start":`...), s.Start)
 	dst = strconv.AppendInt(append(dst, `,"seconds":`...), int64(s.Length.Seconds()), 10)
 	switch {
@@ -81,9 +91,8 @@ func appendSlot(dst []byte, s *Slot, names Names) []byte {
 		dst = strconv.AppendUint(append(dst, `,"family":`...), uint64(familyNumber(s.Family)), 10)
 	case s.MAC != MAC{}:
 		dst = append(s.MAC.Append(append(dst, `,"mac":"`...)), '"')
-		if names != nil {
-			id := names.Identity(s.MAC, s.Start)
-			dst = appendNames(dst, &id)
+		if who != nil {
+			dst = appendNames(dst, who)
 		}
 	}
 	return append(appendCounters(dst, s.Counters), '}')

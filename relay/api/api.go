@@ -41,6 +41,18 @@ type Store interface {
 	Routers(ctx context.Context, q store.RouterQuery) ([]store.Router, int, error)
 	KeyByHash(ctx context.Context, hash store.Hash, now time.Time) (store.Key, error)
 	KeyUsed(ctx context.Context, id string, now time.Time) error
+	Sessions(ctx context.Context) ([]store.Session, error)
+	SaveSessions(ctx context.Context, sessions []store.Session) error
+	DropSessions(ctx context.Context, sessions []store.Session) error
+}
+
+// History is the copy of the routers' history; see store.History.
+type History interface {
+	Replica(ctx context.Context, router usage.RouterID) (store.Replica, error)
+	History(ctx context.Context, router usage.RouterID, q store.HistoryQuery, visit func(usage.Slot) error) (store.HistoryInfo, error)
+	Gaps(ctx context.Context, router usage.RouterID, r usage.Range) ([]usage.Gap, error)
+	KeepAnswer(router usage.RouterID, method string, a store.Answer)
+	LastAnswer(ctx context.Context, router usage.RouterID, method string) (store.Answer, error)
 }
 
 // API is the http.Handler. Make it with New; set its fields before it serves.
@@ -50,25 +62,32 @@ type API struct {
 	// Answered, if set, is told of every answer. It must return at once.
 	Answered func(Done)
 
-	limits limits
-	hub    Hub
-	store  Store
-	log    *slog.Logger
-	keys   *keyring
-	known  *known
-	mux    *http.ServeMux
-	huma   huma.API
-	docs   document
+	limits   limits
+	hub      Hub
+	store    Store
+	log      *slog.Logger
+	keys     *keyring
+	known    *known
+	sessions *sessions
+	history  History // nil where nothing of the routers' history is kept
+	mux      *http.ServeMux
+	huma     huma.API
+	docs     document
 }
 
 // New makes the API.
 func New(s Store, h Hub, log *slog.Logger) *API {
 	a := &API{Now: time.Now, hub: h, store: s, log: log, keys: newKeyring(s, log), known: newKnown(), limits: newLimits(0, 0), mux: http.NewServeMux()}
+	a.history, _ = s.(History)
+	a.sessions = newSessions(s)
 	a.huma = huma.NewAPI(humaConfig(), mounter{a})
 	a.mountOpen()
 	a.mountRouters()
 	a.mountUsage()
+	a.mountHistory()
 	a.mountChanges()
+	a.mountSessions()
+	a.mountMonitor()
 	a.finishRoutes()
 	return a
 }

@@ -98,6 +98,19 @@ func (f *facts) append(buf []byte) []byte {
 	return buf
 }
 
+// header says the same in headers, for answers that are no envelope.
+func (f *facts) header(h http.Header) {
+	if f.source != "" {
+		h.Set("Netpilot-Source", f.source)
+	}
+	if f.stale {
+		h.Set("Netpilot-Stale", "true")
+	}
+	if !f.asOf.IsZero() {
+		h.Set("Netpilot-As-Of", f.asOf.UTC().Format(time.RFC3339))
+	}
+}
+
 // writeStream answers with what the handler writes by itself. It begins with
 // the first byte: a failure before it is an answer like any other.
 func (a *API) writeStream(w http.ResponseWriter, x *exchange) {
@@ -145,7 +158,7 @@ func appendID(buf []byte, id string) []byte {
 // logFailure logs what a person must know: our own faults. The rest is the
 // business of whoever asked.
 func (a *API) logFailure(x *exchange, f *failure) {
-	if f.status == http.StatusInternalServerError {
+	if f.status == http.StatusInternalServerError && !f.theirs {
 		a.log.Error("request failed", "method", x.Method, "path", x.URL.Path, "key", x.key.ID, "router", x.router, "err", f.err)
 	}
 }

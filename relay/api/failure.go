@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/usage"
@@ -17,6 +18,7 @@ type failure struct {
 	message    string
 	retryAfter time.Duration
 	err        error // for the log
+	theirs     bool  // no fault of ours, whatever the status says
 }
 
 func (f *failure) Error() string { return f.message }
@@ -26,9 +28,22 @@ func badRequest(message string) *failure {
 	return &failure{status: http.StatusBadRequest, code: "BAD_REQUEST", message: message}
 }
 
-// fail gives err its code on this exchange's path.
+// fail gives err its code on this exchange's path. The old commands server
+// knew one code for all that goes wrong behind it; backends match it.
 func (x *exchange) fail(err error) *failure {
-	return fail(err)
+	f := fail(err)
+	switch {
+	case !x.route.dropIn:
+	case f.code == "UNAUTHENTICATED":
+		f.code = "SESSION_INVALID"
+	case !x.route.commandCodes:
+	case slices.Contains([]string{"BAD_REQUEST", "SESSION_INVALID", "FORBIDDEN", "METHOD_NOT_ALLOWED", "RATE_LIMITED", "COMMAND_FAILED"}, f.code) &&
+		!isKind(err, usage.Invalid):
+	default:
+		f = &failure{status: http.StatusInternalServerError, code: "COMMAND_FAILED", message: "Command failed: " + f.message,
+			err: f.err, theirs: f.status != http.StatusInternalServerError}
+	}
+	return f
 }
 
 // retryBusy is when to try again after an answer that did not say when.

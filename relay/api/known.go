@@ -13,6 +13,7 @@ import (
 
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/relay/hub"
+	"github.com/netpilot/netpilot/relay/store"
 )
 
 const (
@@ -109,6 +110,9 @@ func (a *API) askKnown(x *exchange, method string, p params) (json.RawMessage, e
 		data, err := a.hub.Call(ctx, x.router, method, raw)
 		if err == nil {
 			a.known.put(knownAnswer{key, data, began}, changes)
+			if a.history != nil && len(raw) == 0 {
+				a.history.KeepAnswer(x.router, method, store.Answer{Result: data, At: began})
+			}
 		}
 		return data, err
 	})
@@ -117,6 +121,9 @@ func (a *API) askKnown(x *exchange, method string, p params) (json.RawMessage, e
 		return answer.(json.RawMessage), nil
 	}
 	err = a.explain(x, err, p.MAC != "")
+	if !ok && len(raw) == 0 && isKind(err, usage.Offline) {
+		last, ok = a.lastAnswer(x, method)
+	}
 	if ok && isKind(err, usage.Offline) {
 		x.facts = facts{source: fromRouter, stale: true, asOf: last.at}
 		return last.data, nil

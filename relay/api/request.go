@@ -64,20 +64,24 @@ func (a *API) readIDs(x *exchange) error {
 	case rt.ids != routerID && (router == "" || session == ""):
 		return badRequest("sessionId and routerId are required")
 	}
-	if router != "" {
-		id, err := usage.ParseRouterID(router)
-		if err != nil {
-			return err
-		}
-		if err := maySee(&x.key, id); err != nil {
-			return err
-		}
-		x.router = id
-	}
+	// The session first: whether a router exists is for those inside only.
 	if session != "" && rt.ids != sessionID {
-		return errSession()
+		if err := a.sessions.use(x.Context(), x.key.ID, session, a.Now()); err != nil {
+			return err
+		}
 	}
-	return nil
+	if router == "" {
+		return nil
+	}
+	id, err := usage.ParseRouterID(router)
+	if err != nil {
+		return badRequest(err.Error())
+	}
+	x.router = id
+	if rt.ids == sessionID {
+		return nil // the session is what it is about
+	}
+	return maySee(&x.key, id)
 }
 
 func errSession() error {

@@ -35,7 +35,8 @@ type route struct {
 	method, path string
 	needs        store.Scope
 	ids          wanted
-	dropIn       bool // codes and timestamps as the old commands server's
+	dropIn       bool // timestamps and refusals as the old commands server's
+	commandCodes bool // and its one code for what goes wrong behind it
 	lasting      bool // may take longer than answerWithin, as a stream does
 	tag          string
 	id           string // operationId

@@ -90,6 +90,15 @@ type Store interface {
 	// the newest of the number. It says how many it forgot.
 	TrimAudit(ctx context.Context, before time.Time, keep int) (int64, error)
 
+	// Sessions lists all sessions, the longest unused first.
+	Sessions(ctx context.Context) ([]Session, error)
+	// SaveSessions keeps sessions, new or used again; a session that was not
+	// kept before is added. All or none.
+	SaveSessions(ctx context.Context, sessions []Session) error
+	// DropSessions forgets sessions, told by ID and Key; one that is not
+	// there is no error. All or none.
+	DropSessions(ctx context.Context, sessions []Session) error
+
 	// Check reads the database for damage.
 	Check(ctx context.Context) error
 	// Close ends all use; calling it twice is harmless.

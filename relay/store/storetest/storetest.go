@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) (s store.Store, reopen func() sto
 		"keyRouters": testKeyRouters,
 		"rotation":   testRotation,
 		"audit":      testAudit,
+		"sessions":   testSessions,
 		"durability": testDurability,
 
 		"push":         testPush,

@@ -1,0 +1,294 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/relay/store"
+)
+
+type summaryIn struct {
+	IDs
+	SpanQuery
+	Limit int `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"Devices and services listed at most."`
+}
+
+type shareItem struct {
+	Counters
+	Percentage float64 `json:"percentage" doc:"Of the total, two digits."`
+}
+
+type topDeviceItem struct {
+	MAC      string  `json:"mac"`
+	Hostname *string `json:"hostname"`
+	Counters
+	Percentage float64  `json:"percentage"`
+	_          struct{} `additionalProperties:"true"`
+}
+
+type topServiceItem struct {
+	Service string `json:"service"`
+	Counters
+	Percentage float64  `json:"percentage"`
+	_          struct{} `additionalProperties:"true"`
+}
+
+type dayItem struct {
+	Date  string `json:"date" format:"date"`
+	Bytes uint64 `json:"bytes"`
+	Counters
+	_ struct{} `additionalProperties:"true"`
+}
+
+// summaryItem is what a span comes to.
+type summaryItem struct {
+	Timestamp     time.Time        `json:"timestamp"`
+	Source        string           `json:"source"`
+	From          time.Time        `json:"from"`
+	To            time.Time        `json:"to"`
+	PeriodDays    int              `json:"period_days"`
+	TotalBytes    uint64           `json:"total_bytes"`
+	BytesRx       uint64           `json:"bytes_rx"`
+	BytesTx       uint64           `json:"bytes_tx"`
+	TopDevices    []topDeviceItem  `json:"top_devices" nullable:"false"`
+	TotalDevices  int              `json:"total_devices"`
+	TopServices   []topServiceItem `json:"top_services" nullable:"false"`
+	TotalServices int              `json:"total_services"`
+	DailyTotals   []dayItem        `json:"daily_totals" nullable:"false"`
+	Gaps          []gapItem        `json:"gaps" nullable:"false"`
+	_             struct{}         `additionalProperties:"true"`
+}
+
+// defaultDays is the span of a summary or report that names none.
+const defaultDays = 30
+
+// summaryParams are those of usage.summary.
+func (q *SpanQuery) summaryParams(limit int) params {
+	p := q.params()
+	if p == (params{}) {
+		p.Days = defaultDays
+	}
+	p.Limit = limit
+	return p
+}
+
+// usageSummary answers GET /api/device-usage/summary.
+func (a *API) usageSummary(x *exchange, in *summaryIn) (json.RawMessage, error) {
+	p := in.summaryParams(in.Limit)
+	h, err := a.daysOf(x, p)
+	if err != nil {
+		return nil, err
+	}
+	var data json.RawMessage
+	err = a.choose(x, h, func() error {
+		s, err := a.keptSummary(x.Context(), x, h)
+		if err == nil {
+			data = s.AppendJSON(nil, in.Limit)
+		}
+		return err
+	}, func() error {
+		data, err = a.send(x, "usage.summary", p.encode(), false)
+		return err
+	})
+	return data, err
+}
+
+// daysOf is pastOf by the day.
+func (a *API) daysOf(x *exchange, p params) (*past, error) {
+	p.Resolution = "1d"
+	return a.pastOf(x, p)
+}
+
+// keptSummary sums the store's history.
+func (a *API) keptSummary(ctx context.Context, x *exchange, h *past) (*usage.Summary, error) {
+	s := &usage.Summary{Timestamp: a.Now().In(h.zone), Span: h.Span, Counting: h.counting()}
+	q := store.HistoryQuery{Range: h.Range, Resolution: usage.Day}
+	if _, err := a.history.History(ctx, x.router, q, func(slot usage.Slot) error {
+		s.Days = append(s.Days, slot)
+		s.Total.Add(slot.Counters)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	devices := make(map[usage.MAC]usage.Counters)
+	q.By = store.Device
+	if _, err := a.history.History(ctx, x.router, q, func(slot usage.Slot) error {
+		sum := devices[slot.MAC]
+		sum.Add(slot.Counters)
+		devices[slot.MAC] = sum
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	names := a.directoryOf(x)
+	for mac, sum := range devices {
+		s.Devices = append(s.Devices, usage.Device{MAC: mac, Identity: names.Identity(mac, time.Time{}), Counters: sum})
+	}
+	services := make(map[string]usage.Counters)
+	q.By = store.Service
+	if _, err := a.history.History(ctx, x.router, q, func(slot usage.Slot) error {
+		sum := services[slot.Service]
+		sum.Add(slot.Counters)
+		services[slot.Service] = sum
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	for name, sum := range services {
+		s.Services = append(s.Services, usage.Service{Name: name, Counters: sum})
+	}
+	slices.SortFunc(s.Devices, func(a, b usage.Device) int {
+		return cmp.Or(cmp.Compare(b.Total(), a.Total()), slices.Compare(a.MAC[:], b.MAC[:]))
+	})
+	slices.SortFunc(s.Services, func(a, b usage.Service) int {
+		return cmp.Or(cmp.Compare(b.Total(), a.Total()), cmp.Compare(a.Name, b.Name))
+	})
+	var err error
+	s.Gaps, err = a.history.Gaps(ctx, x.router, h.Range)
+	return s, err
+}
+
+// summaryReply is what we read of usage.summary where we must.
+type summaryReply struct {
+	From       time.Time     `json:"from"`
+	To         time.Time     `json:"to"`
+	BytesRx    uint64        `json:"bytes_rx"`
+	BytesTx    uint64        `json:"bytes_tx"`
+	TopDevices []deviceReply `json:"top_devices"`
+	Services   []struct {
+		Service string `json:"service"`
+		counterReply
+	} `json:"top_services"`
+	Days []struct {
+		Date string `json:"date"`
+		counterReply
+	} `json:"daily_totals"`
+	Gaps []gapItem `json:"gaps"`
+}
+
+// summary is the answer of usage.summary, whoever gives it, with at most
+// limit devices and services.
+func (a *API) summary(x *exchange, h *past, p params, limit int) (*usage.Summary, error) {
+	p.Limit = limit
+	var s *usage.Summary
+	err := a.choose(x, h, func() (err error) {
+		s, err = a.keptSummary(x.Context(), x, h)
+		return err
+	}, func() error {
+		data, err := a.send(x, "usage.summary", p.encode(), false)
+		if err != nil {
+			return err
+		}
+		var reply summaryReply
+		if err := json.Unmarshal(data, &reply); err != nil {
+			return fmt.Errorf("read usage.summary of router %s: %w", x.router.Short(), err)
+		}
+		s = reply.summary(h)
+		return nil
+	})
+	return s, err
+}
+
+func (r *summaryReply) summary(h *past) *usage.Summary {
+	s := &usage.Summary{Span: h.Span}
+	s.From, s.To = r.From.In(h.zone), r.To.In(h.zone)
+	s.Total.RxBytes, s.Total.TxBytes = r.BytesRx, r.BytesTx
+	for i := range r.TopDevices {
+		d := &r.TopDevices[i]
+		mac, err := usage.ParseMAC(d.MAC)
+		if err != nil {
+			continue // no device we could name
+		}
+		s.Devices = append(s.Devices, usage.Device{MAC: mac, Identity: d.identity(), Counters: d.counters()})
+	}
+	for i := range r.Services {
+		v := &r.Services[i]
+		s.Services = append(s.Services, usage.Service{Name: usage.Clean(v.Service, usage.MaxName), Counters: v.counters()})
+	}
+	for i := range r.Days {
+		d := &r.Days[i]
+		if day, err := time.ParseInLocation(time.DateOnly, d.Date, h.zone); err == nil {
+			s.Days = append(s.Days, usage.Slot{Start: day, Length: day.AddDate(0, 0, 1).Sub(day), Counters: d.counters()})
+		}
+	}
+	s.Gaps = gapsOf(r.Gaps)
+	return s
+}
+
+func gapsOf(items []gapItem) []usage.Gap {
+	gaps := make([]usage.Gap, 0, len(items))
+	for _, g := range items {
+		gaps = append(gaps, usage.Gap{Range: usage.Range{From: g.From, To: g.To}, Reason: usage.Clean(g.Reason, 200)})
+	}
+	return gaps
+}
+
+type reportIn struct {
+	IDs
+	SpanQuery
+	Resolution string `query:"resolution" maxLength:"16" doc:"A bar for each 5m, 1h, 1d or another multiple of 5m up to a day; fits the span if absent."`
+	Format     string `query:"format" enum:"html,md,text" default:"html"`
+}
+
+// reportRows is how many devices and services a report asks for.
+const reportRows = 1000
+
+// usageReport answers GET /api/device-usage/report.
+func (a *API) usageReport(x *exchange, in *reportIn) (json.RawMessage, error) {
+	p := in.summaryParams(0)
+	p.Resolution = in.Resolution
+	h, err := a.pastOf(x, p)
+	if err != nil {
+		return nil, err
+	}
+	days := *h
+	days.Resolution = usage.Day
+	whole := p
+	whole.Resolution = ""
+	s, err := a.summary(x, &days, whole, reportRows)
+	if err != nil {
+		return nil, err
+	}
+	name := h.router.Name
+	if link, online := a.hub.Online(x.router); online {
+		name = link.Hello.Name
+	}
+	r := &usage.Report{Router: name, Generated: a.Now().In(h.zone), Span: h.Span, Devices: s.Devices, Services: s.Services, Gaps: s.Gaps, Total: s.Total}
+	add := func(slot usage.Slot, _ usage.Identity) error {
+		if len(r.Slots) == maxSlots {
+			return usage.Errorf(usage.Invalid, "more than %d rows; ask for a shorter span or a coarser resolution", maxSlots)
+		}
+		r.Slots = append(r.Slots, slot)
+		return nil
+	}
+	if err := a.choose(x, h, func() error {
+		return a.kept(x, &store.HistoryQuery{Range: h.Range, Resolution: h.Resolution}, params{}, add)
+	}, func() error {
+		r.Slots = nil
+		_, err := a.pages(x, p, add)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	x.stream = func(w http.ResponseWriter) error {
+		x.facts.header(x.reply)
+		switch in.Format {
+		case "md":
+			x.reply.Set("Content-Type", "text/markdown; charset=utf-8")
+			return r.WriteMarkdown(w)
+		case "text":
+			x.reply.Set("Content-Type", "text/plain; charset=utf-8")
+			return r.WriteText(w)
+		}
+		x.reply.Set("Content-Type", "text/html; charset=utf-8")
+		x.reply.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+		return r.WriteHTML(w)
+	}
+	return nil, nil
+}
