@@ -18,6 +18,7 @@ import (
 
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/relay/hub"
+	"github.com/netpilot/netpilot/relay/legacy"
 	"github.com/netpilot/netpilot/relay/store"
 )
 
@@ -62,6 +63,11 @@ type API struct {
 	// Answered, if set, is told of every answer. It must return at once.
 	Answered func(Done)
 
+	// Legacy, if set, answers what the relay has no path for.
+	Legacy *legacy.Upstream
+	// Shadow, if set, compares our answers on the drop-in paths with Legacy's.
+	Shadow *legacy.Shadow
+
 	limits   limits
 	hub      Hub
 	store    Store
@@ -96,7 +102,7 @@ func New(s Store, h Hub, log *slog.Logger) *API {
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The mux would redirect a path like //api, with a page of HTML.
 	if p := r.URL.Path; p == "" || path.Clean(p) != strings.TrimSuffix(p, "/") && p != "/" {
-		a.endpoint(&route{}, a.unknownPath).ServeHTTP(w, r)
+		a.elsewhere(w, r)
 		return
 	}
 	a.mux.ServeHTTP(w, r)
@@ -160,6 +166,7 @@ func (a *API) endpoint(rt *route, answer handler) http.Handler {
 		x.reply.Set("X-Content-Type-Options", "nosniff")
 		data, err := a.guarded(answer, x)
 		a.tell(x, err)
+		a.shadow(x, data, err)
 		if err == nil && x.stream != nil {
 			a.writeStream(w, x)
 			return

@@ -103,9 +103,16 @@ func (a *API) finishRoutes() {
 		if item.Get != nil {
 			rt = item.Get.Metadata[routeKey].(*route)
 		}
-		a.mux.Handle(path, a.endpoint(rt, notAllowed(strings.Join(allow, ", "))))
+		refuse := a.endpoint(rt, notAllowed(strings.Join(allow, ", ")))
+		a.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			if a.Legacy != nil && rt.dropIn && path != "/health" {
+				a.elsewhere(w, r) // the old server may have the method
+				return
+			}
+			refuse.ServeHTTP(w, r)
+		})
 	}
-	a.mux.Handle("/", a.endpoint(&route{}, a.unknownPath))
+	a.mux.HandleFunc("/", a.elsewhere)
 	a.finishDocument()
 }
 

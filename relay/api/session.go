@@ -68,7 +68,13 @@ func (a *API) sessionStart(x *exchange, _ *IDs) (json.RawMessage, error) {
 	if err != nil {
 		return nil, &failure{status: http.StatusInternalServerError, code: "ROUTER_UNREACHABLE", message: fail(err).message, err: err, theirs: true}
 	}
-	if err := a.sessions.start(x.Context(), x.key.ID, x.session, start.Restart, a.Now()); err != nil {
+	err = a.sessions.start(x.Context(), x.key.ID, x.session, start.Restart, a.Now())
+	if err != nil && fail(err).code != "SESSION_ALREADY_ACTIVE" {
+		return nil, err
+	}
+	// Ours may be active when the old server's has ended: the backend starts
+	// it again, and it must not be told that there is nothing to start.
+	if !a.mirrored(x, "start", map[string]any{"restart": start.Restart}) && err != nil {
 		return nil, err
 	}
 	return json.Marshal(sessionStartItem{SessionID: x.session, RouterReachable: true, InfrastructureReady: true,
@@ -80,6 +86,7 @@ func (a *API) sessionEnd(x *exchange, _ *IDs) (json.RawMessage, error) {
 	if err := a.sessions.end(x.Context(), x.key.ID, x.session, a.Now()); err != nil {
 		return nil, err
 	}
+	a.mirrored(x, "end", nil)
 	return json.Marshal(messageItem{"Session ended"})
 }
 
@@ -92,6 +99,7 @@ func (a *API) sessionRefresh(x *exchange, _ *IDs) (json.RawMessage, error) {
 		}
 		return nil, err
 	}
+	a.mirrored(x, "refresh", nil)
 	return json.Marshal(messageItem{"Session " + usage.Clean(x.session, maxSessionID) + " refreshed"})
 }
 
