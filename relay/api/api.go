@@ -36,7 +36,8 @@ type Hub interface {
 	Online(router usage.RouterID) (hub.Presence, bool)
 }
 
-// Store knows routers and keys; see store.Store.
+// Store knows routers, keys and sessions, and has a copy of the routers'
+// history; see store.Store.
 type Store interface {
 	Router(ctx context.Context, id usage.RouterID) (store.Router, error)
 	Routers(ctx context.Context, q store.RouterQuery) ([]store.Router, int, error)
@@ -45,10 +46,7 @@ type Store interface {
 	Sessions(ctx context.Context) ([]store.Session, error)
 	SaveSessions(ctx context.Context, sessions []store.Session) error
 	DropSessions(ctx context.Context, sessions []store.Session) error
-}
 
-// History is the copy of the routers' history; see store.History.
-type History interface {
 	Replica(ctx context.Context, router usage.RouterID) (store.Replica, error)
 	History(ctx context.Context, router usage.RouterID, q store.HistoryQuery, visit func(usage.Slot) error) (store.HistoryInfo, error)
 	Gaps(ctx context.Context, router usage.RouterID, r usage.Range) ([]usage.Gap, error)
@@ -75,7 +73,6 @@ type API struct {
 	keys     *keyring
 	known    *known
 	sessions *sessions
-	history  History // nil where nothing of the routers' history is kept
 	mux      *http.ServeMux
 	huma     huma.API
 	docs     document
@@ -84,7 +81,6 @@ type API struct {
 // New makes the API.
 func New(s Store, h Hub, log *slog.Logger) *API {
 	a := &API{Now: time.Now, hub: h, store: s, log: log, keys: newKeyring(s, log), known: newKnown(), limits: newLimits(0, 0), mux: http.NewServeMux()}
-	a.history, _ = s.(History)
 	a.sessions = newSessions(s)
 	a.huma = huma.NewAPI(humaConfig(), mounter{a})
 	a.mountOpen()

@@ -51,7 +51,7 @@ func (a *API) usageExport(x *exchange, in *exportIn) (json.RawMessage, error) {
 		}
 		var gaps []gapItem
 		err := a.choose(x, h, func() error {
-			list, err := a.history.Gaps(x.Context(), x.router, h.Range)
+			list, err := a.store.Gaps(x.Context(), x.router, h.Range)
 			for _, g := range list {
 				gaps = append(gaps, gapItem{From: g.From, To: g.To, Reason: g.Reason})
 			}

@@ -124,7 +124,7 @@ func (a *API) timeline(ctx context.Context, x *exchange, h *past, q *store.Histo
 		by = "total"
 	}
 	t := &usage.Timeline{Timestamp: a.Now().In(h.zone), Span: h.Span, By: by, Page: usage.Page{Limit: p.Limit, Offset: p.Offset}, Counting: h.counting()}
-	info, err := a.history.History(ctx, x.router, *q, func(s usage.Slot) error {
+	info, err := a.store.History(ctx, x.router, *q, func(s usage.Slot) error {
 		if len(t.Slots) == maxSlots {
 			return usage.Errorf(usage.Invalid, "more than %d rows; ask for a shorter span or a coarser resolution, or for an export", maxSlots)
 		}
@@ -139,7 +139,7 @@ func (a *API) timeline(ctx context.Context, x *exchange, h *past, q *store.Histo
 	if q.By == store.Device {
 		t.Names = a.directoryOf(x)
 	}
-	t.Gaps, err = a.history.Gaps(ctx, x.router, h.Range)
+	t.Gaps, err = a.store.Gaps(ctx, x.router, h.Range)
 	return t, err
 }
 
@@ -209,7 +209,7 @@ func (a *API) pages(x *exchange, p params, visit slotVisitor) ([]gapItem, error)
 func (a *API) kept(x *exchange, q *store.HistoryQuery, p params, visit slotVisitor) error {
 	names := a.directoryOf(x)
 	n := 0
-	_, err := a.history.History(x.Context(), x.router, *q, func(s usage.Slot) error {
+	_, err := a.store.History(x.Context(), x.router, *q, func(s usage.Slot) error {
 		if n++; n <= p.Offset {
 			return nil
 		}

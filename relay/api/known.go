@@ -110,8 +110,8 @@ func (a *API) askKnown(x *exchange, method string, p params) (json.RawMessage, e
 		data, err := a.hub.Call(ctx, x.router, method, raw)
 		if err == nil {
 			a.known.put(knownAnswer{key, data, began}, changes)
-			if a.history != nil && len(raw) == 0 {
-				a.history.KeepAnswer(x.router, method, store.Answer{Result: data, At: began})
+			if len(raw) == 0 {
+				a.store.KeepAnswer(x.router, method, store.Answer{Result: data, At: began})
 			}
 		}
 		return data, err

@@ -74,6 +74,7 @@ func TestAnswersAreGivenAgain(t *testing.T) {
 // Those who ask at the same time wait for one answer, which a caller that
 // goes away does not end.
 func TestOneCallForMany(t *testing.T) {
+	db := newRig(t).db
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		h := &routers{online: storetest.RouterID(connected)}
@@ -86,7 +87,7 @@ func TestOneCallForMany(t *testing.T) {
 				return nil, ctx.Err()
 			}
 		}
-		a := New(nil, h, slog.New(slog.DiscardHandler))
+		a := New(db, h, slog.New(slog.DiscardHandler))
 		first, leave := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		ask := func(ctx context.Context) {

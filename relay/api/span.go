@@ -49,10 +49,7 @@ func (a *API) pastOf(x *exchange, p params) (*past, error) {
 	if h.Span, err = q.Span(now.In(h.zone)); err != nil {
 		return nil, err
 	}
-	if a.history == nil {
-		return h, nil
-	}
-	if h.replica, err = a.history.Replica(x.Context(), x.router); err != nil {
+	if h.replica, err = a.store.Replica(x.Context(), x.router); err != nil {
 		return nil, err
 	}
 	h.kept = !h.replica.AsOf.IsZero()
@@ -125,9 +122,9 @@ func (h *past) counting() *usage.Counting {
 func (a *API) lastAnswer(x *exchange, method string) (knownAnswer, bool) {
 	key := string(x.router) + " " + method + " "
 	last, _, ok := a.known.get(key)
-	if ok || a.history == nil {
+	if ok {
 		return last, ok
 	}
-	kept, err := a.history.LastAnswer(x.Context(), x.router, method)
+	kept, err := a.store.LastAnswer(x.Context(), x.router, method)
 	return knownAnswer{key, kept.Result, kept.At}, err == nil
 }

@@ -109,7 +109,7 @@ func (a *API) daysOf(x *exchange, p params) (*past, error) {
 func (a *API) keptSummary(ctx context.Context, x *exchange, h *past) (*usage.Summary, error) {
 	s := &usage.Summary{Timestamp: a.Now().In(h.zone), Span: h.Span, Counting: h.counting()}
 	q := store.HistoryQuery{Range: h.Range, Resolution: usage.Day}
-	if _, err := a.history.History(ctx, x.router, q, func(slot usage.Slot) error {
+	if _, err := a.store.History(ctx, x.router, q, func(slot usage.Slot) error {
 		s.Days = append(s.Days, slot)
 		s.Total.Add(slot.Counters)
 		return nil
@@ -118,7 +118,7 @@ func (a *API) keptSummary(ctx context.Context, x *exchange, h *past) (*usage.Sum
 	}
 	devices := make(map[usage.MAC]usage.Counters)
 	q.By = store.Device
-	if _, err := a.history.History(ctx, x.router, q, func(slot usage.Slot) error {
+	if _, err := a.store.History(ctx, x.router, q, func(slot usage.Slot) error {
 		sum := devices[slot.MAC]
 		sum.Add(slot.Counters)
 		devices[slot.MAC] = sum
@@ -132,7 +132,7 @@ func (a *API) keptSummary(ctx context.Context, x *exchange, h *past) (*usage.Sum
 	}
 	services := make(map[string]usage.Counters)
 	q.By = store.Service
-	if _, err := a.history.History(ctx, x.router, q, func(slot usage.Slot) error {
+	if _, err := a.store.History(ctx, x.router, q, func(slot usage.Slot) error {
 		sum := services[slot.Service]
 		sum.Add(slot.Counters)
 		services[slot.Service] = sum
@@ -150,7 +150,7 @@ func (a *API) keptSummary(ctx context.Context, x *exchange, h *past) (*usage.Sum
 		return cmp.Or(cmp.Compare(b.Total(), a.Total()), cmp.Compare(a.Name, b.Name))
 	})
 	var err error
-	s.Gaps, err = a.history.Gaps(ctx, x.router, h.Range)
+	s.Gaps, err = a.store.Gaps(ctx, x.router, h.Range)
 	return s, err
 }
 
