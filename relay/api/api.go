@@ -34,6 +34,7 @@ const (
 type Hub interface {
 	Call(ctx context.Context, router usage.RouterID, method string, params json.RawMessage) (json.RawMessage, error)
 	Online(router usage.RouterID) (hub.Presence, bool)
+	Subscribe(filter func(*hub.Event) bool) (<-chan hub.Event, func())
 }
 
 // Store knows routers, keys and sessions, and has a copy of the routers'
@@ -73,6 +74,8 @@ type API struct {
 	keys     *keyring
 	known    *known
 	sessions *sessions
+	checks   checks
+	streams  *streams
 	mux      *http.ServeMux
 	huma     huma.API
 	docs     document
@@ -82,6 +85,7 @@ type API struct {
 func New(s Store, h Hub, log *slog.Logger) *API {
 	a := &API{Now: time.Now, hub: h, store: s, log: log, keys: newKeyring(s, log), known: newKnown(), limits: newLimits(0, 0), mux: http.NewServeMux()}
 	a.sessions = newSessions(s)
+	a.streams = newStreams()
 	a.huma = huma.NewAPI(humaConfig(), mounter{a})
 	a.mountOpen()
 	a.mountRouters()
@@ -90,6 +94,7 @@ func New(s Store, h Hub, log *slog.Logger) *API {
 	a.mountChanges()
 	a.mountSessions()
 	a.mountMonitor()
+	a.mountStream()
 	a.finishRoutes()
 	return a
 }
@@ -102,6 +107,33 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// Run does what goes on beside requests until ctx ends: it ends idle sessions
+// and looks at the relay's own health.
+func (a *API) Run(ctx context.Context) error {
+	tick := time.NewTicker(healthEvery)
+	defer tick.Stop()
+	swept := a.Now()
+	for {
+		a.checks.look(ctx, a)
+		if now := a.Now(); now.Sub(swept) >= sweepEvery {
+			swept = now
+			if err := a.sessions.sweep(ctx, now); err != nil && ctx.Err() == nil {
+				a.log.Error("sessions are not written down; it is tried again", "err", err)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkWithin)
+			defer cancel()
+			if err := a.sessions.sweep(last, a.Now()); err != nil {
+				a.log.Error("sessions are not written down", "err", err)
+			}
+			return nil
+		}
+	}
 }
 
 // exchange is one request and what is known of it so far.

@@ -28,8 +28,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // routers is a hub whose one router answers as the test says.
 type routers struct {
-	online usage.RouterID
-	answer func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error)
+	*hub.Local // for its events
+	online     usage.RouterID
+	answer     func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error)
 }
 
 func (r *routers) Call(ctx context.Context, id usage.RouterID, method string, params json.RawMessage) (json.RawMessage, error) {
@@ -91,7 +92,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r.key = r.newKey("test", time.Time{})
-	r.routers = &routers{online: storetest.RouterID(connected)}
+	r.routers = &routers{Local: hub.NewLocal(), online: storetest.RouterID(connected)}
 	r.answer(`{"devices": [ ]}`, nil)
 	r.API = New(db, r.routers, slog.New(slog.NewTextHandler(&r.log, nil)))
 	r.Now = func() time.Time { return r.now }
@@ -201,7 +202,7 @@ func TestEnvelope(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	got = read(r.do("GET", "/health", "", func(req *http.Request) { req.Header = http.Header{} }))
-	want = `{"success":true,"data":{"message":"Server is healthy"},"error":null,"metadata":{"sessionId":null,"routerId":null,"timestamp":"` +
+	want = `{"success":true,"data":{"message":"Server is healthy","checks":{"store":null,"routers":{"enrolled":0,"online":0},"nlbwmon":null}},"error":null,"metadata":{"sessionId":null,"routerId":null,"timestamp":"` +
 		r.now.Local().Format("2006-01-02T15:04:05.000000") + `","executionTime":0.000000}}`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

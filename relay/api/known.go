@@ -93,12 +93,12 @@ func (k *known) forget(router usage.RouterID) {
 }
 
 // askKnown asks the exchange's router unless its answer is younger than
-// cacheFor. If the router is offline the answer is the last known, and says so.
+// cacheFor and it is still there. If the router is offline the answer is the last known, and says so.
 func (a *API) askKnown(x *exchange, method string, p params) (json.RawMessage, error) {
 	raw := p.encode()
 	key := string(x.router) + " " + method + " " + string(raw)
 	last, changes, ok := a.known.get(key)
-	if ok && a.Now().Sub(last.at) < cacheFor {
+	if _, online := a.hub.Online(x.router); online && ok && a.Now().Sub(last.at) < cacheFor {
 		x.facts = facts{source: fromRouter, cached: true, asOf: last.at}
 		return last.data, nil
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/relay/hub"
 	"github.com/netpilot/netpilot/relay/store/storetest"
 )
 
@@ -77,7 +78,7 @@ func TestOneCallForMany(t *testing.T) {
 	db := newRig(t).db
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		h := &routers{online: storetest.RouterID(connected)}
+		h := &routers{Local: hub.NewLocal(), online: storetest.RouterID(connected)}
 		h.answer = func(ctx context.Context, _ string, _ json.RawMessage) (json.RawMessage, error) {
 			calls++ // guarded by the single flight
 			select {

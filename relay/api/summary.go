@@ -19,11 +19,6 @@ type summaryIn struct {
 	Limit int `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"Devices and services listed at most."`
 }
 
-type shareItem struct {
-	Counters
-	Percentage float64 `json:"percentage" doc:"Of the total, two digits."`
-}
-
 type topDeviceItem struct {
 	MAC      string  `json:"mac"`
 	Hostname *string `json:"hostname"`

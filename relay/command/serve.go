@@ -61,6 +61,8 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "audit-keep", Usage: "keep the audit log for `TIME`, like 90d", Value: "365d"},
 		&cli.IntFlag{Name: "audit-rows", Usage: "keep at most `N` rows of it", Value: 1_000_000},
 		&cli.StringFlag{Name: "metrics-listen", Usage: "answer GET /metrics without a key on `ADDRESS`, too; on --listen it wants a key of scope admin"},
+		&cli.StringFlag{Name: "legacy-upstream", Usage: "pass what the relay has no path for on to the old commands server at `URL`"},
+		&cli.BoolFlag{Name: "shadow", Usage: "compare the relay's answers on the old server's paths with the old server's; log and count differences"},
 		&cli.StringFlag{Name: "log-level", Usage: "log `LEVEL` and above: debug, info, warn or error", Value: "info"},
 		&cli.StringFlag{Name: "log-format", Usage: "log as `FORMAT`: text or json", Value: "text"},
 		&cli.StringFlag{Name: "ready-file", Usage: "write the URL into `FILE` when serving"},
@@ -96,6 +98,8 @@ func (p *program) config(c *cli.Context) (Config, error) {
 	cfg := Config{
 		Version: p.version,
 		Listen:  c.String("listen"),
+		Legacy:  c.String("legacy-upstream"),
+		Shadow:  c.Bool("shadow"),
 		TLS: front.TLS{
 			CertFile: c.String("tls-cert"), KeyFile: c.String("tls-key"),
 			ACMEDomains: list(c, "acme-domain"), ACMECache: c.String("acme-cache"),

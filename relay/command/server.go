@@ -19,6 +19,7 @@ import (
 	"github.com/netpilot/netpilot/relay/front"
 	"github.com/netpilot/netpilot/relay/gateway"
 	"github.com/netpilot/netpilot/relay/hub"
+	"github.com/netpilot/netpilot/relay/legacy"
 	"github.com/netpilot/netpilot/relay/metrics"
 	"github.com/netpilot/netpilot/relay/store"
 )
@@ -51,6 +52,8 @@ type Config struct {
 	AuditKeep         time.Duration // 0 for a year
 	AuditRows         int           // 0 for a million
 	Metrics           string        // host:port that answers /metrics without a key; "" for none
+	Legacy            string        // URL of the old commands server, "" for none
+	Shadow            bool          // compare our answers with its
 	Log               *slog.Logger
 	// Ready, if not nil, is called with the relay's URL once it serves; an
 	// error ends it.
@@ -82,6 +85,8 @@ func (cfg *Config) check() error {
 		return errors.New("routers can show certificates over TLS only: --client-ca needs --tls-cert and --tls-key, or --acme-domain")
 	case cfg.RequireClientCert && t.ClientCAFile == "":
 		return errors.New("--require-client-cert needs --client-ca, to know whose certificates are good")
+	case cfg.Shadow && cfg.Legacy == "":
+		return errors.New("--shadow compares with the old commands server: say where it is with --legacy-upstream")
 	case !cfg.secure() && !local && len(cfg.Proxies) == 0:
 		return fmt.Errorf("plain HTTP on %s would show keys and secrets to the network; "+
 			"give --tls-cert and --tls-key, or --acme-domain, or name the proxy that has them with --behind-proxy", cfg.Listen)
@@ -143,6 +148,16 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 		recordAnswer(record, &d)
 		counted.Answered(&d)
 	}
+	if cfg.Legacy != "" {
+		if backends.Legacy, err = legacy.New(cfg.Legacy, cfg.Log); err != nil {
+			return errors.Join(err, secured.Close())
+		}
+		defer backends.Legacy.Close()
+	}
+	if cfg.Shadow {
+		backends.Shadow = legacy.NewShadow(backends.Legacy, cfg.Log)
+		defer backends.Shadow.Close()
+	}
 	exposed := backends.Keyed("/metrics", store.ScopeAdmin, counted.Handler())
 	srv := &http.Server{
 		Handler: front.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -164,7 +179,8 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 		ConnState:         tcp.State,
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // other people's broken connections
 	}
-	return serve(ctx, &cfg, srv, secured, url, routers, record)
+	srv.RegisterOnShutdown(backends.Drain)
+	return serve(ctx, &cfg, srv, secured, url, routers, backends, record)
 }
 
 // serveMetrics answers GET /metrics on an address of its own until stop.
@@ -235,25 +251,26 @@ func listen(ctx context.Context, cfg *Config) (tcp *front.Listener, secured net.
 }
 
 // serve runs the tasks of a relay: one answers, one watches the store, one
-// writes the audit log. When ctx ends or one of them fails, it drains and
+// keeps sessions and health, one writes the audit log. When ctx ends or one of them fails, it drains and
 // waits for all.
-func serve(ctx context.Context, cfg *Config, srv *http.Server, l net.Listener, url string, routers *gateway.Gateway, record *audit.Log) error {
+func serve(ctx context.Context, cfg *Config, srv *http.Server, l net.Listener, url string, routers *gateway.Gateway, backends *api.API, record *audit.Log) error {
 	watch, stopWatch := context.WithCancel(context.WithoutCancel(ctx)) // goes on while links are drained
 	defer stopWatch()
 	write, stopWrite := context.WithCancel(context.WithoutCancel(ctx)) // goes on while anything is done
 	defer stopWrite()
 	written := make(chan error, 1)
 	go func() { written <- record.Run(write) }() // ends by stopWrite, last of all
-	ended := make(chan error, 2)
-	go func() { ended <- srv.Serve(l) }()       // ends by drain
-	go func() { ended <- routers.Run(watch) }() // ends by stopWatch
+	ended := make(chan error, 3)
+	go func() { ended <- srv.Serve(l) }()        // ends by drain
+	go func() { ended <- routers.Run(watch) }()  // ends by stopWatch
+	go func() { ended <- backends.Run(watch) }() // ends by stopWatch
 	cfg.Log.Info("serving", "url", url, "data", cfg.Data, "version", cfg.Version)
 
 	var err error
 	if cfg.Ready != nil {
 		err = cfg.Ready(url)
 	}
-	running := 2
+	running := 3
 	if err == nil {
 		select {
 		case <-ctx.Done():
