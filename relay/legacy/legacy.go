@@ -33,24 +33,23 @@ const (
 
 // Upstream is the old commands server.
 type Upstream struct {
-	base      *url.URL // without user
-	user      *url.Userinfo
+	base      *url.URL
 	transport *http.Transport
 	proxy     *httputil.ReverseProxy
 }
 
-// New makes an Upstream of its base URL. User and password in it are sent as
-// HTTP Basic. Close it.
+// New makes an Upstream of its base URL. Close it.
 func New(base string, log *slog.Logger) (*Upstream, error) {
 	u, err := url.Parse(base)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("the legacy upstream is no URL: %w", errors.Unwrap(err)) // url.Error repeats the URL, which may have a password
+	case u.User != nil:
+		return nil, errors.New("the legacy upstream has a user in its URL: secrets have no place on a command line, and the old server knows none")
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
 		return nil, errors.New("the legacy upstream must be a URL like http://commands-server:5000, without query")
 	}
-	up := &Upstream{user: u.User, base: u}
-	u.User = nil
+	up := &Upstream{base: u}
 	dialer := &net.Dialer{Timeout: dialWithin}
 	up.transport = &http.Transport{
 		DialContext:           dialer.DialContext,
@@ -76,7 +75,7 @@ func New(base string, log *slog.Logger) (*Upstream, error) {
 // Close ends connections that wait for a next request.
 func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
 
-// String is the upstream's address, without secrets.
+// String is the upstream's address.
 func (u *Upstream) String() string { return u.base.String() }
 
 // failedKey is where Pass finds why a request could not be passed on.
@@ -95,15 +94,7 @@ func (u *Upstream) rewrite(r *httputil.ProxyRequest) {
 	r.SetURL(u.base)
 	r.Out.URL.RawQuery = r.In.URL.RawQuery // also what we could not parse
 	r.SetXForwarded()
-	u.authorize(r.Out)
-}
-
-func (u *Upstream) authorize(r *http.Request) {
-	r.Header.Del("Authorization")
-	if u.user != nil {
-		password, _ := u.user.Password()
-		r.SetBasicAuth(u.user.Username(), password)
-	}
+	r.Out.Header.Del("Authorization")
 }
 
 // keepHere makes a redirect to the upstream's own address one to ours.
@@ -151,7 +142,6 @@ func (u *Upstream) Ask(ctx context.Context, method, path, query string, body []b
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "netpilot-relay")
-	u.authorize(r)
 	resp, err := u.transport.RoundTrip(r)
 	if err != nil {
 		return Answer{}, u.explain(err)
