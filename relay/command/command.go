@@ -71,6 +71,7 @@ A first start, each line in a terminal of its own:
 			p.routerCommand(),
 			p.keyCommand(),
 			p.auditCommand(),
+			p.backupCommand(),
 			p.completionCommand(),
 			p.versionCommand(),
 		},

@@ -54,6 +54,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "client-ca", Usage: "routers may show certificates signed by the CA in PEM `FILE`"},
 		&cli.BoolFlag{Name: "require-client-cert", Usage: "routers must show one, besides their secret"},
 		&cli.StringFlag{Name: "behind-proxy", Usage: "serve plain HTTP to the proxy at `ADDRESS` only; networks and several with commas between are taken too"},
+		&cli.StringFlag{Name: "store", Usage: "keep routers' history in `ENGINE`: sqlite, or none to keep nothing of what they used", Value: "sqlite"},
 		&cli.Float64Flag{Name: "key-rate", Usage: "answer `N` requests a second of each key; 0 for no limit", Value: 1000},
 		&cli.Float64Flag{Name: "address-rate", Usage: "answer `N` requests a second without a good key of each address; 0 for no limit", Value: 10},
 		&cli.Float64Flag{Name: "link-rate", Usage: "let `N` routers a second connect, send more away for a while; 0 for no limit", Value: 500},
@@ -107,6 +108,7 @@ func (p *program) config(c *cli.Context) (Config, error) {
 			ClientCAFile: c.String("client-ca"), Log: log,
 		},
 		RequireClientCert: c.Bool("require-client-cert"),
+		NoHistory:         c.String("store") == "none",
 		KeyRate:           c.Float64("key-rate"),
 		AddressRate:       c.Float64("address-rate"),
 		LinkRate:          c.Float64("link-rate"),
@@ -114,6 +116,9 @@ func (p *program) config(c *cli.Context) (Config, error) {
 		AuditRows:         c.Int("audit-rows"),
 		Metrics:           c.String("metrics-listen"),
 		Log:               log,
+	}
+	if engine := c.String("store"); engine != "sqlite" && engine != "none" {
+		return cfg, misusef(c, "--store is sqlite or none, not %q", engine)
 	}
 	if cfg.Proxies, err = front.ParseProxies(c.String("behind-proxy")); err != nil {
 		return cfg, misusef(c, "--behind-proxy: %s", err)

@@ -43,6 +43,7 @@ type Config struct {
 	TLS     front.TLS
 	// RequireClientCert has routers show a certificate besides their secret.
 	RequireClientCert bool
+	NoHistory         bool          // keep nothing of what routers used
 	Proxies           front.Proxies // that bring all requests, over plain HTTP
 	Data              string        // directory, made if it does not exist
 	KeyRate           float64       // requests a second of each key; this and the next two: 0 for no limit
@@ -122,7 +123,11 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 
 	record := audit.New(audit.Options{Store: db, Log: cfg.Log, Keep: cfg.AuditKeep, Most: cfg.AuditRows})
 	links := hub.NewLocal()
-	routers := gateway.New(db, links, cfg.Log)
+	kept := store.Store(db)
+	if cfg.NoHistory {
+		kept = store.WithoutHistory(db)
+	}
+	routers := gateway.New(kept, links, cfg.Log)
 	tcp, secured, url, err := listen(ctx, &cfg)
 	if err != nil {
 		return err
@@ -142,7 +147,7 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 		counted.Recorded(&e)
 	}
 	routers.Pace(cfg.LinkRate)
-	backends := api.New(db, counted.Calls(links), cfg.Log)
+	backends := api.New(kept, counted.Calls(links), cfg.Log)
 	backends.Limit(cfg.KeyRate, cfg.AddressRate)
 	backends.Answered = func(d api.Done) {
 		recordAnswer(record, &d)
@@ -179,8 +184,40 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 		ConnState:         tcp.State,
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // other people's broken connections
 	}
+	tidying, stopTidying := context.WithCancel(ctx)
+	tidied := make(chan struct{})
+	go func() { // ends by stopTidying
+		defer close(tidied)
+		tidy(tidying, kept, cfg.Log)
+	}()
+	defer func() { <-tidied }()
+	defer stopTidying()
 	srv.RegisterOnShutdown(backends.Drain)
 	return serve(ctx, &cfg, srv, secured, url, routers, backends, record)
+}
+
+// tidyEvery is how often history that has come of age is summed up.
+const tidyEvery = 10 * time.Minute
+
+// tidy sums up and deletes what has come of age, now and then, until ctx ends.
+func tidy(ctx context.Context, s store.Store, log *slog.Logger) {
+	tick := time.NewTicker(tidyEvery)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			err := s.Tidy(ctx, now)
+			if failed := err != nil && ctx.Err() == nil; failed != failing {
+				failing = failed
+				if failed {
+					log.Error("history cannot be summed up; it is tried again", "err", err)
+				}
+			}
+		}
+	}
 }
 
 // serveMetrics answers GET /metrics on an address of its own until stop.

@@ -129,3 +129,38 @@ func TestCheckFindsDamage(t *testing.T) {
 		t.Errorf("Open: got %v, want the damage and the next step", err)
 	}
 }
+
+// A backup of a database in use is whole, private, and never half there.
+func TestBackup(t *testing.T) {
+	dir := t.TempDir()
+	db := mustOpen(t, filepath.Join(dir, "relay.db"))
+	defer db.Close()
+	_, hash := store.NewSecret(store.KeyPrefix)
+	if err := db.CreateKey(t.Context(), store.Key{ID: "1", Name: "k", Scope: "read", CreatedAt: time.UnixMilli(1_795_000_000_000)}, hash); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "copy of %41.db")
+	if err := os.WriteFile(path+".part", []byte("of an attempt that was cut off"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Backup(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got %v, %v, want mode 600", info, err)
+	}
+	if err := db.Backup(t.Context(), path); err == nil || !strings.Contains(err.Error(), "exists already") {
+		t.Errorf("over another file: got %v", err)
+	}
+	if err := db.Backup(t.Context(), filepath.Join(dir, "no", "such")); err == nil {
+		t.Error("into no directory: got no error")
+	}
+	copied := mustOpen(t, path)
+	defer copied.Close()
+	if k, err := copied.KeyByHash(t.Context(), hash, time.UnixMilli(1_795_000_000_001)); err != nil || k.Name != "k" {
+		t.Errorf("got %+v, %v", k, err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.part")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
