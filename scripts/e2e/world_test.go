@@ -90,6 +90,11 @@ type answer struct {
 	Success bool
 	Data    json.RawMessage
 	Error   struct{ Code, Message string }
+
+	Metadata struct {
+		Stale bool
+		AsOf  string
+	}
 }
 
 func (s *server) get(path string) answer {
