@@ -16,13 +16,13 @@ LDFLAGS      := -s -w -X main.version=$(VERSION)
 AGENT_LDFLAGS := $(LDFLAGS) -X main.built=$(SOURCE_DATE_EPOCH)
 # What keeps the agent small is said in docs/decisions/0003-agent-size.md.
 AGENT_TAGS   := nethttpomithttp2,urfave_cli_no_docs,urfave_cli_no_suggest,netgo,osusergo
-# Inlining stays where our own hot paths are.
-AGENT_GC_ALL := all=-l
-AGENT_GC_OWN := github.com/netpilot/netpilot/...=
+# Inlining stays where our own hot paths are: decode, count, sort, print.
+AGENT_HOT    := pkg/nlbwmon pkg/usage agent/nlbw agent/ledger agent/source
+AGENT_GC     := all=-l $(AGENT_HOT:%=github.com/netpilot/netpilot/%=)
 BUILD_FLAGS  := -trimpath -buildvcs=false
 OVERLAY      := $(BIN)/overlay/overlay.json
-AGENT_FLAGS  := $(BUILD_FLAGS) -overlay=$(OVERLAY) -tags=$(AGENT_TAGS) -gcflags=$(AGENT_GC_ALL) -gcflags=$(AGENT_GC_OWN) -ldflags="$(AGENT_LDFLAGS)"
-CROSS        := $(GO) run ./scripts/cross --overlay '$(OVERLAY)' --tags '$(AGENT_TAGS)' --gcflags '$(AGENT_GC_ALL)' --gcflags '$(AGENT_GC_OWN)' --ldflags '$(AGENT_LDFLAGS)'
+AGENT_FLAGS  := $(BUILD_FLAGS) -overlay=$(OVERLAY) -tags=$(AGENT_TAGS) $(AGENT_GC:%=-gcflags=%) -ldflags="$(AGENT_LDFLAGS)"
+CROSS        := $(GO) run ./scripts/cross --overlay '$(OVERLAY)' --tags '$(AGENT_TAGS)' $(AGENT_GC:%=--gcflags '%') --ldflags '$(AGENT_LDFLAGS)'
 
 .PHONY: help build test soak resident check demo cross size size-check bench fuzz agent overlay relay clean packages keys vendors man
 .DEFAULT_GOAL := help

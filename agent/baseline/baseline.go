@@ -27,6 +27,7 @@ import (
 	"github.com/netpilot/netpilot/agent/ledger"
 	"github.com/netpilot/netpilot/pkg/atomicfile"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -265,7 +266,7 @@ func (s *Store) Reset(req Request, take func(usage.Sink) (nlbwmon.Period, error)
 			return at, false, usage.Errorf(usage.Invalid, "%d devices were reset one by one; reset everything, or clear some", maxDevices)
 		}
 	}
-	slices.SortFunc(next.rows, compare)
+	sorting.Func(next.rows, compare)
 	return at, false, s.putLocked(next)
 }
 
@@ -333,7 +334,7 @@ func (s *Store) follow(l *ledger.Ledger, b *ledger.Batch) (next *state, event bo
 	if rebooted && s.Saved(old.period, &saved) != nil {
 		saved.Begin(0)
 	}
-	slices.SortFunc(saved.records, compare)
+	sorting.Func(saved.records, compare)
 	var added map[usage.Record]usage.Counters // by row without counters
 	changed := event
 	for i := range old.rows {

@@ -20,6 +20,7 @@ import (
 	"github.com/netpilot/netpilot/agent/live"
 	"github.com/netpilot/netpilot/agent/local"
 	"github.com/netpilot/netpilot/agent/sample"
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -265,7 +266,7 @@ func (s *screen) lines() []string {
 	lines = append(lines, "", row(r.Rx, r.Tx, "all"), fmt.Sprintf("%12s %12s  %s", "download", "upload", "device"))
 	devices := slices.Clone(r.Devices)
 	if s.by != "total" {
-		slices.SortStableFunc(devices, func(a, b usage.Rate) int {
+		sorting.Stable(devices, func(a, b usage.Rate) int {
 			x, y := a.Rx, b.Rx
 			if s.by == "tx" {
 				x, y = a.Tx, b.Tx

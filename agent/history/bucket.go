@@ -5,8 +5,8 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
-	"slices"
 
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -51,7 +51,7 @@ func (t *tally[K]) fold(limit int, rest K) {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(t.sums[b].Total(), t.sums[a].Total()) })
+	sorting.Stable(order, func(a, b int) int { return cmp.Compare(t.sums[b].Total(), t.sums[a].Total()) })
 	var kept tally[K]
 	for n, i := range order {
 		k := t.keys[i]
@@ -165,7 +165,7 @@ func appendBucket(dst [][]byte, typ byte, base int64, slot span, seq uint64, b *
 	for i, m := range b.quarantined.keys {
 		rows = append(rows, row{secQuarantined, d.macIndex(m), b.quarantined.sums[i]})
 	}
-	slices.SortFunc(rows, func(a, b row) int {
+	sorting.Func(rows, func(a, b row) int {
 		return cmp.Or(cmp.Compare(a.section, b.section), cmp.Compare(a.index, b.index))
 	})
 	for len(rows) > 0 {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -88,7 +89,7 @@ func (s *Store) compact(g, into *segment) error {
 		return err
 	}
 	defer s.scratch.release(ix)
-	slices.SortFunc(ix.entries, func(a, b entry) int {
+	sorting.Func(ix.entries, func(a, b entry) int {
 		return cmp.Or(cmp.Compare(a.slot.start, b.slot.start), cmp.Compare(a.off, b.off))
 	})
 	var (

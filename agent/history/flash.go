@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/netpilot/netpilot/pkg/sorting"
 )
 
 // flash is the copy in FlashDir: each file there is a prefix of the one in RAM.
@@ -105,7 +107,7 @@ func (s *Store) flushLocked(now time.Time) error {
 	var failed error
 	// Coarse first: what is compacted must be safe before its source goes.
 	order := slices.Clone(s.segs)
-	slices.SortStableFunc(order, func(a, b *segment) int { return cmp.Compare(b.kind, a.kind) })
+	sorting.Stable(order, func(a, b *segment) int { return cmp.Compare(b.kind, a.kind) })
 	s.dropFromFlash()
 	for _, g := range order {
 		if g.flashed >= g.size {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -94,6 +95,6 @@ func (s *Store) Gaps(r usage.Range) ([]usage.Gap, error) {
 	for _, g := range v.gaps {
 		keep(g)
 	}
-	slices.SortFunc(gaps, func(a, b usage.Gap) int { return a.From.Compare(b.From) })
+	sorting.Func(gaps, func(a, b usage.Gap) int { return a.From.Compare(b.From) })
 	return gaps, nil
 }

@@ -1,6 +1,8 @@
 package history
 
-import "slices"
+import (
+	"github.com/netpilot/netpilot/pkg/sorting"
+)
 
 // find is the segment of the kind whose span has t, nil if there is none.
 func (s *Store) find(k kind, t int64) *segment {
@@ -122,7 +124,7 @@ func (s *Store) insert(g *segment) *segment {
 
 // sortSegments sorts by kind and time. A segment ends where the next begins.
 func sortSegments(segs []*segment) {
-	slices.SortFunc(segs, func(a, b *segment) int {
+	sorting.Func(segs, func(a, b *segment) int {
 		if a.kind != b.kind {
 			return int(a.kind) - int(b.kind)
 		}

@@ -3,9 +3,9 @@ package history
 import (
 	"cmp"
 	"context"
-	"slices"
 	"time"
 
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/zone"
 )
@@ -161,7 +161,7 @@ func (a *answer) window(w span) error {
 			a.items = append(a.items, item{entry: entry{slot: o.slot}, open: o})
 		}
 	}
-	slices.SortFunc(a.items, func(x, y item) int {
+	sorting.Func(a.items, func(x, y item) int {
 		return cmp.Or(cmp.Compare(x.slot.start, y.slot.start), cmp.Compare(x.slot.end, y.slot.end), cmp.Compare(x.off, y.off))
 	})
 	for _, it := range a.items {
@@ -313,7 +313,7 @@ func eachOf[K comparable](t *tally[K], compare func(a, b K) int, order *[]int, v
 	for i := range t.keys {
 		*order = append(*order, i)
 	}
-	slices.SortFunc(*order, func(i, j int) int { return compare(t.keys[i], t.keys[j]) })
+	sorting.Func(*order, func(i, j int) int { return compare(t.keys[i], t.keys[j]) })
 	for _, i := range *order {
 		if err := visit(t.keys[i], t.sums[i]); err != nil {
 			return err

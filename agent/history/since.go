@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -119,15 +120,15 @@ func (b *bucket) give(out *usage.Bucket, slot span, loc *time.Location) {
 	for i, f := range b.family.keys {
 		out.Families = append(out.Families, usage.FamilySum{Family: f, Counters: b.family.sums[i]})
 	}
-	slices.SortFunc(out.Services, func(a, b usage.ServiceSum) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(out.Families, func(a, b usage.FamilySum) int { return cmp.Compare(a.Family, b.Family) })
+	sorting.Func(out.Services, func(a, b usage.ServiceSum) int { return cmp.Compare(a.Name, b.Name) })
+	sorting.Func(out.Families, func(a, b usage.FamilySum) int { return cmp.Compare(a.Family, b.Family) })
 }
 
 func giveDevices(dst []usage.DeviceSum, t *tally[usage.MAC]) []usage.DeviceSum {
 	for i, m := range t.keys {
 		dst = append(dst, usage.DeviceSum{MAC: m, Counters: t.sums[i]})
 	}
-	slices.SortFunc(dst, func(a, b usage.DeviceSum) int { return compareMAC(a.MAC, b.MAC) })
+	sorting.Func(dst, func(a, b usage.DeviceSum) int { return compareMAC(a.MAC, b.MAC) })
 	return dst
 }
 
@@ -245,7 +246,7 @@ func (v *view) changes(c uint64) ([]changed, error) {
 		}
 		v.release(ix)
 	}
-	slices.SortFunc(all, func(a, b changed) int { return cmp.Compare(a.seq, b.seq) })
+	sorting.Func(all, func(a, b changed) int { return cmp.Compare(a.seq, b.seq) })
 	return all, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -147,7 +148,7 @@ func (c *collector) network(name string) uint8 {
 // book puts the facts together: a device's name from the best source that has
 // one, its addresses those in use first.
 func (c *collector) book(at time.Time) *Book {
-	slices.SortFunc(c.facts, func(a, b fact) int {
+	sorting.Func(c.facts, func(a, b fact) int {
 		if a.key != b.key {
 			return cmp.Compare(a.key, b.key)
 		}

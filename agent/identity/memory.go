@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -218,7 +219,7 @@ func (m *Memory) victims(t int64, pinned func(usage.MAC) bool) []usage.MAC {
 			all = append(all, mac)
 		}
 	}
-	slices.SortFunc(all, func(a, b usage.MAC) int {
+	sorting.Func(all, func(a, b usage.MAC) int {
 		return cmp.Or(cmp.Compare(m.devices[a].last, m.devices[b].last), slices.Compare(a[:], b[:]))
 	})
 	return all

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -159,13 +160,13 @@ func (k *Keeper) Devices() []Device {
 	for mac := range all {
 		devices = append(devices, k.deviceLocked(mac))
 	}
-	slices.SortFunc(devices, func(a, b Device) int { return slices.Compare(a.MAC[:], b.MAC[:]) })
+	sorting.Func(devices, func(a, b Device) int { return slices.Compare(a.MAC[:], b.MAC[:]) })
 	return devices
 }
 
 func (k *Keeper) deviceLocked(mac usage.MAC) Device {
 	d := Device{MAC: mac, MACs: slices.Clone(k.members[mac]), Reasons: k.reasonsLocked(mac), Identity: k.identityLocked(mac, time.Time{})}
-	slices.SortFunc(d.MACs, func(a, b usage.MAC) int { return slices.Compare(a[:], b[:]) })
+	sorting.Func(d.MACs, func(a, b usage.MAC) int { return slices.Compare(a[:], b[:]) })
 	for _, m := range append([]usage.MAC{mac}, d.MACs...) {
 		d.IPs = append(d.IPs, k.book.IPs(m)...)
 		if at := k.book.find(m); at != nil && at.present && d.Network == "" {
@@ -233,8 +234,8 @@ func (k *Keeper) Past(mac usage.MAC) Past {
 			}
 		}
 	}
-	slices.SortFunc(p.Names, func(a, b PastName) int { return a.From.Compare(b.From) })
-	slices.SortFunc(p.Addresses, func(a, b PastAddress) int {
+	sorting.Func(p.Names, func(a, b PastName) int { return a.From.Compare(b.From) })
+	sorting.Func(p.Addresses, func(a, b PastAddress) int {
 		if c := a.From.Compare(b.From); c != 0 {
 			return c
 		}

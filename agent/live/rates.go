@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/netpilot/netpilot/agent/ledger"
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -43,7 +44,7 @@ func ratesOf(b *ledger.Batch, asOf time.Time) usage.Rates {
 		d := &r.Devices[i]
 		d.Rx, d.Tx = perSecond(d.Rx), perSecond(d.Tx)
 	}
-	slices.SortFunc(r.Devices, func(a, b usage.Rate) int {
+	sorting.Func(r.Devices, func(a, b usage.Rate) int {
 		return cmp.Or(cmp.Compare(b.Rx+b.Tx, a.Rx+a.Tx), bytes.Compare(a.MAC[:], b.MAC[:]))
 	})
 	r.TotalDevices = len(r.Devices)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/netpilot/netpilot/agent/config"
 	"github.com/netpilot/netpilot/agent/identity"
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
 )
@@ -87,7 +88,7 @@ func (a *Agent) callDevices(_ context.Context, _ Access, params json.RawMessage)
 			kept = append(kept, *d)
 		}
 	}
-	slices.SortStableFunc(kept, func(x, y identity.Device) int { return order(&x, &y) })
+	sorting.Stable(kept, func(x, y identity.Device) int { return order(&x, &y) })
 	return fits(appendDevices(make([]byte, 0, answerSize), a.Now(), kept, usage.Page{Limit: p.Limit, Offset: p.Offset}, appendDevice))
 }
 
@@ -210,7 +211,7 @@ func (a *Agent) callScan(context.Context, Access, json.RawMessage) (json.RawMess
 		return nil, errNoDevices()
 	}
 	devices := a.Devices().Neighbours()
-	slices.SortStableFunc(devices, func(x, y identity.Device) int { return firstIP(&x).Compare(firstIP(&y)) })
+	sorting.Stable(devices, func(x, y identity.Device) int { return firstIP(&x).Compare(firstIP(&y)) })
 	return fits(appendDevices(make([]byte, 0, answerSize), a.Now(), devices, usage.Page{}, appendDevice))
 }
 

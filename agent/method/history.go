@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/netpilot/netpilot/agent/history"
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
 )
@@ -155,10 +156,10 @@ func (a *Agent) Summary(ctx context.Context, span usage.Span, filter usage.Filte
 	for name, sum := range services {
 		s.Services = append(s.Services, usage.Service{Name: name, Counters: sum})
 	}
-	slices.SortFunc(s.Devices, func(a, b usage.Device) int {
+	sorting.Func(s.Devices, func(a, b usage.Device) int {
 		return cmp.Or(cmp.Compare(b.Total(), a.Total()), slices.Compare(a.MAC[:], b.MAC[:]))
 	})
-	slices.SortFunc(s.Services, func(a, b usage.Service) int {
+	sorting.Func(s.Services, func(a, b usage.Service) int {
 		return cmp.Or(cmp.Compare(b.Total(), a.Total()), cmp.Compare(a.Name, b.Name))
 	})
 	var err error

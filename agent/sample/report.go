@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/netpilot/netpilot/agent/ledger"
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -110,10 +110,10 @@ func (s *Sampler) Report() Report {
 	for _, q := range s.report.quarantined {
 		r.Quarantined = append(r.Quarantined, q)
 	}
-	slices.SortFunc(r.Unresolved, func(a, b Unresolved) int {
+	sorting.Func(r.Unresolved, func(a, b Unresolved) int {
 		return cmp.Or(cmp.Compare(b.Total(), a.Total()), a.Addr.Compare(b.Addr))
 	})
-	slices.SortFunc(r.Quarantined, func(a, b Suspect) int {
+	sorting.Func(r.Quarantined, func(a, b Suspect) int {
 		return cmp.Or(cmp.Compare(b.Total(), a.Total()), bytes.Compare(a.MAC[:], b.MAC[:]))
 	})
 	return r

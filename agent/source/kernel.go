@@ -9,12 +9,12 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/netpilot/netpilot/agent/wireless"
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -255,6 +255,6 @@ func decodeDev(r io.Reader) ([]usage.Interface, error) {
 			all = append(all, i)
 		}
 	}
-	slices.SortFunc(all, func(a, b usage.Interface) int { return strings.Compare(a.Name, b.Name) })
+	sorting.Func(all, func(a, b usage.Interface) int { return strings.Compare(a.Name, b.Name) })
 	return all, lines.Err()
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/netpilot/netpilot/agent/netfilter"
 	"github.com/netpilot/netpilot/agent/source"
 	"github.com/netpilot/netpilot/agent/uplink"
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -167,7 +168,7 @@ func (r *Router) examine(ctx context.Context, table []check) []Finding {
 	running.Wait()
 	all := append([]Finding{}, slices.Concat(found...)...)
 	rank := map[Severity]int{Error: 0, Warning: 1, Note: 2}
-	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(rank[a.Severity], rank[b.Severity]) })
+	sorting.Stable(all, func(a, b Finding) int { return cmp.Compare(rank[a.Severity], rank[b.Severity]) })
 	return all
 }
 

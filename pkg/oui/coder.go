@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/netpilot/netpilot/pkg/sorting"
 )
 
 // coder spells names as Huffman codes of strings. Its dictionary begins with
@@ -69,7 +71,7 @@ func newCoder(uses map[string]int) (*coder, error) {
 				all = append(all, worth{i, count[i] * (c.parse(s, i, nil) - c.bits[i])})
 			}
 		}
-		slices.SortFunc(all, func(a, b worth) int {
+		sorting.Func(all, func(a, b worth) int {
 			return cmp.Or(cmp.Compare(b.gain, a.gain), strings.Compare(c.symbols[a.sym], c.symbols[b.sym]))
 		})
 		// A few at a time: what is dropped changes the worth of the others.
@@ -97,7 +99,7 @@ func (c *coder) set(count map[string]int) {
 	for i, s := range names {
 		length[s] = bits[i]
 	}
-	slices.SortFunc(names, func(a, b string) int {
+	sorting.Func(names, func(a, b string) int {
 		return cmp.Or(cmp.Compare(length[a], length[b]), strings.Compare(a, b))
 	})
 	*c = coder{symbols: names, trie: []node{{symbol: -1}}}
@@ -208,7 +210,7 @@ func codeLengths(weights []int) []int {
 			trees = append(trees, tree{w[i], -1, -1})
 			order[i] = i
 		}
-		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(w[a], w[b]) })
+		sorting.Stable(order, func(a, b int) int { return cmp.Compare(w[a], w[b]) })
 		var joined []int // inner ones come out lightest first by themselves
 		take := func() int {
 			if len(joined) == 0 || len(order) > 0 && trees[order[0]].weight <= trees[joined[0]].weight {
@@ -281,7 +283,7 @@ func join(names []string, want int, found map[string]int) {
 				pairs = append(pairs, p)
 			}
 		}
-		slices.SortFunc(pairs, func(x, y pair) int {
+		sorting.Func(pairs, func(x, y pair) int {
 			return cmp.Or(cmp.Compare(y.count, x.count), cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b))
 		})
 		first, second, chosen := make([]bool, want), make([]bool, want), 0

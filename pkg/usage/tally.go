@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"net/netip"
-	"slices"
 	"time"
+
+	"github.com/netpilot/netpilot/pkg/sorting"
 )
 
 // Device is a host on the LAN, keyed by its MAC, with what it moved.
@@ -113,7 +114,7 @@ func (t *Tally) Hosts(order Order, names Names) []Host {
 			Identity: identityOf(names, k.mac, time.Time{}), Counters: *c,
 		})
 	}
-	slices.SortFunc(hosts, func(a, b Host) int {
+	sorting.Func(hosts, func(a, b Host) int {
 		return cmp.Or(order.compare(a.Counters, b.Counters), bytes.Compare(a.MAC[:], b.MAC[:]), a.IP.Compare(b.IP))
 	})
 	return hosts
@@ -144,10 +145,10 @@ func (t *Tally) Devices(order Order, names Names) (devices []Device, unresolved 
 	for i := range devices {
 		devices[i].IP = currentIP(&devices[i], names)
 	}
-	slices.SortStableFunc(devices, func(a, b Device) int {
+	sorting.Stable(devices, func(a, b Device) int {
 		return cmp.Or(order.compare(a.Counters, b.Counters), bytes.Compare(a.MAC[:], b.MAC[:]))
 	})
-	slices.SortStableFunc(unresolved, func(a, b Host) int { return order.compare(a.Counters, b.Counters) })
+	sorting.Stable(unresolved, func(a, b Host) int { return order.compare(a.Counters, b.Counters) })
 	return devices, unresolved
 }
 
@@ -196,7 +197,7 @@ func (t *Tally) Services(order Order, known Services) []Service {
 		}
 		s.Counters.Add(*c)
 	}
-	slices.SortFunc(services, func(a, b Service) int {
+	sorting.Func(services, func(a, b Service) int {
 		return cmp.Or(order.compare(a.Counters, b.Counters), cmp.Compare(a.Name, b.Name))
 	})
 	return services
@@ -204,7 +205,7 @@ func (t *Tally) Services(order Order, known Services) []Service {
 
 // SortRecords orders records largest first, ties by their keys.
 func SortRecords(records []Record, order Order) {
-	slices.SortFunc(records, func(a, b Record) int {
+	sorting.Func(records, func(a, b Record) int {
 		return cmp.Or(order.compare(a.Counters(), b.Counters()),
 			cmp.Compare(a.Family, b.Family), cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.Port, b.Port),
 			bytes.Compare(a.MAC[:], b.MAC[:]), bytes.Compare(a.Addr[:], b.Addr[:]))
