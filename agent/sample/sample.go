@@ -204,7 +204,8 @@ func (s *Sampler) tell() (now time.Time, at ledger.Instant, err error) {
 }
 
 // read fills the ledger: from the socket where only nlbwmon itself can say
-// what the ledger wants to know, else from the best source.
+// what the ledger wants to know, else from the snapshot if that will do. What
+// stands in for nlbwmon counts other things and never gets into the ledger.
 func (s *Sampler) read(ctx context.Context, now time.Time, at ledger.Instant) (source.Reading, error) {
 	look := ledger.Look{Instant: at, ClockBack: s.back}
 	if s.interval.Type != 0 {
@@ -215,7 +216,7 @@ func (s *Sampler) read(ctx context.Context, now time.Time, at ledger.Instant) (s
 			return reading, nil
 		}
 	}
-	return s.opts.Router.Read(ctx, source.Request{}, s.ledger)
+	return s.opts.Router.Read(ctx, source.Request{Source: source.Rows}, s.ledger)
 }
 
 // book carries what waits into the history, if the time is known. If it is

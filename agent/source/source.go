@@ -23,6 +23,7 @@ import (
 const (
 	Auto     = "auto"
 	Nlbwmon  = "nlbwmon" // as Auto, but nothing besides nlbwmon's own table
+	Rows     = "rows"    // as Nlbwmon, but no text of nlbw: its rows are not told apart as nlbwmon's are
 	Snapshot = "snapshot"
 	Socket   = "socket"
 	Nlbw     = "nlbw"
@@ -106,6 +107,8 @@ func (r *Router) read(ctx context.Context, req Request, sink usage.Sink) (Readin
 		}
 	case Nlbwmon:
 		order = []string{Snapshot, Socket, Nlbw}
+	case Rows:
+		order = []string{Snapshot, Socket}
 	case Snapshot, Socket, Nlbw, File, SQLite, Conntrack, Stations, Interfaces:
 		order = []string{req.Source}
 	default:
