@@ -1,13 +1,10 @@
 package method
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"slices"
 
 	"github.com/netpilot/netpilot/agent/history"
-	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
 )
@@ -114,55 +111,23 @@ func (a *Agent) Summary(ctx context.Context, span usage.Span, filter usage.Filte
 		return nil, errNoHistory()
 	}
 	s := &usage.Summary{Timestamp: a.Now(), Span: span, Counting: a.Truth.History(span.Range)}
-	day := history.Query{Range: span.Range, Resolution: usage.Day}
 	names, _ := a.Names()
 	chosen := newSelection(names, filter, nil)
-	if _, err := chosen.query(ctx, a.History, day, func(slot usage.Slot) error {
-		s.Days = append(s.Days, slot)
-		s.Total.Add(slot.Counters)
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	devices := make(map[usage.MAC]usage.Counters)
-	day.By = history.Device
-	if _, err := chosen.query(ctx, a.History, day, func(slot usage.Slot) error {
-		sum := devices[slot.MAC]
-		sum.Add(slot.Counters)
-		devices[slot.MAC] = sum
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	for mac, sum := range devices {
-		d := usage.Device{MAC: mac, Counters: sum}
-		if names != nil {
-			d.Identity = names.Identity(mac, span.To)
-		}
-		s.Devices = append(s.Devices, d)
-	}
-	services := make(map[string]usage.Counters)
-	day.By = history.Service
-	if chosen.all() {
-		if _, err := a.History.Query(ctx, day, func(slot usage.Slot) error {
-			sum := services[slot.Service]
-			sum.Add(slot.Counters)
-			services[slot.Service] = sum
+	err := s.Gather(func(by string, visit func(usage.Slot) error) error {
+		if by == "service" && !chosen.all() {
 			return nil
-		}); err != nil {
-			return nil, err
 		}
-	}
-	for name, sum := range services {
-		s.Services = append(s.Services, usage.Service{Name: name, Counters: sum})
-	}
-	sorting.Func(s.Devices, func(a, b usage.Device) int {
-		return cmp.Or(cmp.Compare(b.Total(), a.Total()), slices.Compare(a.MAC[:], b.MAC[:]))
+		_, err := chosen.query(ctx, a.History, history.Query{Range: span.Range, Resolution: usage.Day, By: subjects[by]}, visit)
+		return err
+	}, func(mac usage.MAC) usage.Identity {
+		if names == nil {
+			return usage.Identity{}
+		}
+		return names.Identity(mac, span.To)
 	})
-	sorting.Func(s.Services, func(a, b usage.Service) int {
-		return cmp.Or(cmp.Compare(b.Total(), a.Total()), cmp.Compare(a.Name, b.Name))
-	})
-	var err error
+	if err != nil {
+		return nil, err
+	}
 	if s.Quarantined, err = a.quarantined(ctx, span); err != nil {
 		return nil, err
 	}

@@ -1,8 +1,12 @@
 package usage
 
 import (
+	"bytes"
+	"cmp"
 	"strconv"
 	"time"
+
+	"github.com/netpilot/netpilot/pkg/sorting"
 )
 
 // Timeline is history over a span as an answer: one row for each slot in
@@ -117,6 +121,50 @@ type Summary struct {
 	Total       Counters
 	Quarantined Counters  // what cannot be true, and is in no sum
 	Counting    *Counting // whether the numbers can be trusted; nil if nobody looked
+}
+
+// Gather fills in the summary from a history: slots gives those of the span
+// by "total" of each day, by "device" and by "service". identity tells who a
+// device is.
+func (s *Summary) Gather(slots func(by string, visit func(Slot) error) error, identity func(MAC) Identity) error {
+	if err := slots("total", func(slot Slot) error {
+		s.Days = append(s.Days, slot)
+		s.Total.Add(slot.Counters)
+		return nil
+	}); err != nil {
+		return err
+	}
+	devices := make(map[MAC]Counters)
+	if err := slots("device", func(slot Slot) error {
+		sum := devices[slot.MAC]
+		sum.Add(slot.Counters)
+		devices[slot.MAC] = sum
+		return nil
+	}); err != nil {
+		return err
+	}
+	services := make(map[string]Counters)
+	if err := slots("service", func(slot Slot) error {
+		sum := services[slot.Service]
+		sum.Add(slot.Counters)
+		services[slot.Service] = sum
+		return nil
+	}); err != nil {
+		return err
+	}
+	for mac, sum := range devices {
+		s.Devices = append(s.Devices, Device{MAC: mac, Identity: identity(mac), Counters: sum})
+	}
+	for name, sum := range services {
+		s.Services = append(s.Services, Service{Name: name, Counters: sum})
+	}
+	sorting.Func(s.Devices, func(a, b Device) int {
+		return cmp.Or(cmp.Compare(b.Total(), a.Total()), bytes.Compare(a.MAC[:], b.MAC[:]))
+	})
+	sorting.Func(s.Services, func(a, b Service) int {
+		return cmp.Or(cmp.Compare(b.Total(), a.Total()), cmp.Compare(a.Name, b.Name))
+	})
+	return nil
 }
 
 // AppendJSON appends the summary as one JSON object with at most top devices

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 
@@ -115,7 +116,7 @@ func (c *checks) lookAtAll(ctx context.Context, a *API, found *healthChecks) err
 			continue
 		}
 		replica, err := a.store.Replica(ctx, id)
-		if err != nil {
+		if err != nil && !errors.Is(err, store.ErrNoHistory) {
 			return err
 		}
 		switch ok, known := countsRightly(&replica); {

@@ -148,26 +148,35 @@ type slotVisitor func(usage.Slot, usage.Identity) error
 
 // timelineReply is what we read of usage.history where we must.
 type timelineReply struct {
-	From              time.Time `json:"from"`
-	To                time.Time `json:"to"`
-	ResolutionSeconds int       `json:"resolution_seconds"`
-	Gaps              []gapItem `json:"gaps"`
-	Buckets           []struct {
-		Start   time.Time `json:"start"`
-		Seconds int64     `json:"seconds"`
-		identityReply
-		Service string `json:"service"`
-		Family  int    `json:"family"`
-		counterReply
-	} `json:"buckets"`
-	NextOffset int `json:"next_offset"`
+	From              time.Time     `json:"from"`
+	To                time.Time     `json:"to"`
+	ResolutionSeconds int           `json:"resolution_seconds"`
+	Gaps              []gapItem     `json:"gaps"`
+	Buckets           []bucketReply `json:"buckets"`
+	NextOffset        int           `json:"next_offset"`
 }
 
-// pages asks the router for all of a history, page after page, or for the one
-// page that p limits it to.
+type bucketReply struct {
+	Start   time.Time `json:"start"`
+	Seconds int64     `json:"seconds"`
+	identityReply
+	Service string `json:"service"`
+	Family  int    `json:"family"`
+	counterReply
+}
+
+// pages asks the router for all of a history, page after page, or for the
+// rows that p limits it to. The router counts on meanwhile: rows may come to
+// its open buckets. So a page goes on from the start of the last slot that the
+// page before reached into, and of that slot gives only what was not given.
 func (a *API) pages(x *exchange, p params, visit slotVisitor) ([]gapItem, error) {
-	one := p.Limit > 0
-	for {
+	var gaps []gapItem
+	var last time.Time             // start of the slot reached
+	given := make(map[string]bool) // the subjects of that slot that were given
+	most := p.Limit
+	rows, idle := 0, 0 // given, and pages in a row that gave none
+	for first := true; ; first = false {
+		before := rows
 		data, err := a.send(x, "usage.history", p.encode(), false)
 		if err != nil {
 			return nil, err
@@ -176,33 +185,66 @@ func (a *API) pages(x *exchange, p params, visit slotVisitor) ([]gapItem, error)
 		if err := json.Unmarshal(data, &t); err != nil {
 			return nil, fmt.Errorf("read usage.history of router %s: %w", x.router.Short(), err)
 		}
+		if first {
+			gaps = t.Gaps
+		}
 		for i := range t.Buckets {
 			b := &t.Buckets[i]
-			s := usage.Slot{Start: b.Start, Length: time.Duration(b.Seconds) * time.Second, Service: usage.Clean(b.Service, usage.MaxName),
-				Counters: b.counters()}
-			if b.MAC != "" {
-				if s.MAC, err = usage.ParseMAC(b.MAC); err != nil {
-					return nil, fmt.Errorf("read usage.history of router %s: %w", x.router.Short(), err)
-				}
+			s, err := b.slot()
+			if err != nil {
+				return nil, fmt.Errorf("read usage.history of router %s: %w", x.router.Short(), err)
 			}
-			switch b.Family {
-			case 4:
-				s.Family = usage.FamilyIPv4
-			case 6:
-				s.Family = usage.FamilyIPv6
+			if !s.Start.Equal(last) {
+				last = s.Start
+				clear(given)
 			}
+			subject := fmt.Sprint(s.MAC, s.Family, s.Service)
+			if given[subject] {
+				continue
+			}
+			given[subject] = true
 			if err := visit(s, b.identity()); err != nil {
 				return nil, err
 			}
+			if rows++; rows == most {
+				return gaps, nil
+			}
 		}
-		if one || t.NextOffset <= p.Offset {
-			return t.Gaps, nil
+		if t.NextOffset == 0 {
+			return gaps, nil
+		}
+		if idle++; rows > before {
+			idle = 0
+		}
+		if idle > 1 || t.NextOffset <= p.Offset {
+			return nil, fmt.Errorf("usage.history of router %s does not go on after %d rows", x.router.Short(), rows)
 		}
 		// The next page is of the same span, whatever now is by then.
-		p.Offset, p.Timeframe, p.Days = t.NextOffset, "", 0
-		p.From, p.To = t.From.Format(time.RFC3339Nano), t.To.Format(time.RFC3339Nano)
+		p.Timeframe, p.Days, p.Limit = "", 0, 0
+		p.Offset, p.From = t.NextOffset, t.From.Format(time.RFC3339Nano)
+		if last.After(t.From) && idle == 0 {
+			p.Offset, p.From = 0, last.Format(time.RFC3339Nano)
+		}
+		p.To = t.To.Format(time.RFC3339Nano)
 		p.Resolution = (time.Duration(t.ResolutionSeconds) * time.Second).String()
 	}
+}
+
+// slot is the row as a domain type.
+func (b *bucketReply) slot() (usage.Slot, error) {
+	s := usage.Slot{Start: b.Start, Length: time.Duration(b.Seconds) * time.Second, Service: usage.Clean(b.Service, usage.MaxName),
+		Counters: b.counters()}
+	switch b.Family {
+	case 4:
+		s.Family = usage.FamilyIPv4
+	case 6:
+		s.Family = usage.FamilyIPv6
+	}
+	var err error
+	if b.MAC != "" {
+		s.MAC, err = usage.ParseMAC(b.MAC)
+	}
+	return s, err
 }
 
 // kept gives the store's rows, those of the page that p limits it to.

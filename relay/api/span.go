@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/usage"
@@ -49,7 +50,7 @@ func (a *API) pastOf(x *exchange, p params) (*past, error) {
 	if h.Span, err = q.Span(now.In(h.zone)); err != nil {
 		return nil, err
 	}
-	if h.replica, err = a.store.Replica(x.Context(), x.router); err != nil {
+	if h.replica, err = a.store.Replica(x.Context(), x.router); err != nil && !errors.Is(err, store.ErrNoHistory) {
 		return nil, err
 	}
 	h.kept = !h.replica.AsOf.IsZero()

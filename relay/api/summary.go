@@ -1,12 +1,10 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/usage"
@@ -103,48 +101,25 @@ func (a *API) daysOf(x *exchange, p params) (*past, error) {
 // keptSummary sums the store's history.
 func (a *API) keptSummary(ctx context.Context, x *exchange, h *past) (*usage.Summary, error) {
 	s := &usage.Summary{Timestamp: a.Now().In(h.zone), Span: h.Span, Counting: h.counting()}
-	q := store.HistoryQuery{Range: h.Range, Resolution: usage.Day}
-	if _, err := a.store.History(ctx, x.router, q, func(slot usage.Slot) error {
-		s.Days = append(s.Days, slot)
-		s.Total.Add(slot.Counters)
-		return nil
-	}); err != nil {
-		return nil, err
-	}
-	devices := make(map[usage.MAC]usage.Counters)
-	q.By = store.Device
-	if _, err := a.store.History(ctx, x.router, q, func(slot usage.Slot) error {
-		sum := devices[slot.MAC]
-		sum.Add(slot.Counters)
-		devices[slot.MAC] = sum
-		return nil
-	}); err != nil {
-		return nil, err
-	}
 	names := a.directoryOf(x)
-	for mac, sum := range devices {
-		s.Devices = append(s.Devices, usage.Device{MAC: mac, Identity: names.Identity(mac, time.Time{}), Counters: sum})
+	err := s.Gather(func(by string, visit func(usage.Slot) error) error {
+		q := store.HistoryQuery{Range: h.Range, Resolution: usage.Day}
+		var err error
+		if q.By, err = store.ParseBy(by); err == nil {
+			_, err = a.store.History(ctx, x.router, q, visit)
+		}
+		return err
+	}, func(mac usage.MAC) usage.Identity { return names.Identity(mac, h.To) })
+	if err != nil {
+		return nil, err
 	}
-	services := make(map[string]usage.Counters)
-	q.By = store.Service
-	if _, err := a.store.History(ctx, x.router, q, func(slot usage.Slot) error {
-		sum := services[slot.Service]
-		sum.Add(slot.Counters)
-		services[slot.Service] = sum
+	quarantined := store.HistoryQuery{Range: h.Range, Resolution: usage.Day, By: store.Quarantined}
+	if _, err := a.store.History(ctx, x.router, quarantined, func(slot usage.Slot) error {
+		s.Quarantined.Add(slot.Counters)
 		return nil
 	}); err != nil {
 		return nil, err
 	}
-	for name, sum := range services {
-		s.Services = append(s.Services, usage.Service{Name: name, Counters: sum})
-	}
-	slices.SortFunc(s.Devices, func(a, b usage.Device) int {
-		return cmp.Or(cmp.Compare(b.Total(), a.Total()), slices.Compare(a.MAC[:], b.MAC[:]))
-	})
-	slices.SortFunc(s.Services, func(a, b usage.Service) int {
-		return cmp.Or(cmp.Compare(b.Total(), a.Total()), cmp.Compare(a.Name, b.Name))
-	})
-	var err error
 	s.Gaps, err = a.store.Gaps(ctx, x.router, h.Range)
 	return s, err
 }
