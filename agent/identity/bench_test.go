@@ -1,14 +1,14 @@
 package identity
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/netpilot/netpilot/pkg/usage"
 )
@@ -18,7 +18,7 @@ import (
 func largeNetwork(tb testing.TB) *Keeper {
 	dir := tb.TempDir()
 	var leases strings.Builder
-	var table []byte
+	var neighbours [][]byte
 	for i := range 10_000 {
 		fmt.Fprintf(&leases, "1900000000 %v 10.1.%d.%d device-%d *\n", usage.MAC{0, 0x1b, 0x63, 0, byte(i >> 8), byte(i)}, i>>8, i&255, i)
 		m := usage.MAC{0, 0x1b, 0x63, 0, 0, byte(i % 250)}
@@ -26,18 +26,12 @@ func largeNetwork(tb testing.TB) *Keeper {
 		if i < 250 {
 			ip = netip.AddrFrom4([4]byte{10, 1, 0, byte(i)})
 		}
-		table = append(table, neighMessage(binary.NativeEndian, 3, nudStale, ip.String(), m[:], uint32(i))...)
+		neighbours = append(neighbours, neighMessage(3, unix.NUD_STALE, ip.String(), m[:], uint32(i)))
 	}
 	writeTB(tb, dir, "/tmp/dhcp.leases", leases.String())
 	k := Open(Options{Root: dir, Now: func() time.Time { return began }})
 	tb.Cleanup(func() { _ = k.Close() })
-	links := linkMessage(binary.NativeEndian, 3, "br-lan")
-	k.reader.netlink = func(what int) ([]byte, error) {
-		if what == syscall.RTM_GETLINK {
-			return links, nil
-		}
-		return table, nil
-	}
+	k.reader.netlink = table(append(neighbours, linkMessage(3, "br-lan"))...)
 	k.Look()
 	if n := len(k.book.devices); n != 10_000 || k.book.source != neighboursNetlink {
 		tb.Fatalf("%d devices from %q", n, k.book.source)

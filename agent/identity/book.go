@@ -1,12 +1,11 @@
 package identity
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
+	"sort"
 	"time"
 
-	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -74,8 +73,9 @@ type collector struct {
 	facts    []fact
 	text     []byte
 	networks []string
-	left     [sources]int // how many more unknown devices' facts a source may add
-	leftout  int          // facts that were not taken
+	left     [sources]int              // how many more facts of any device a source may add
+	leftout  int                       // facts that were not taken
+	room     struct{ facts, text int } // what the last Book took
 }
 
 // keptFacts is the room a collector keeps for the next Book.
@@ -86,7 +86,6 @@ const keptFacts = 1024
 type fact struct {
 	key     uint64 // MAC and source, what facts are ordered by
 	weight  uint32 // then this: seconds since a neighbour was seen, or how long before the end of time a lease ends
-	seq     uint32 // then the order in which they came
 	name    uint32
 	nameLen uint8
 	network uint8
@@ -95,6 +94,9 @@ type fact struct {
 }
 
 func (c *collector) reset() {
+	if c.facts == nil { // with some room for what came since
+		c.facts, c.text = make([]fact, 0, c.room.facts+c.room.facts/8), make([]byte, 0, c.room.text+c.room.text/8)
+	}
 	c.facts, c.text, c.networks, c.leftout = c.facts[:0], c.text[:0], c.networks[:0], 0
 	for i := range c.left {
 		c.left[i] = maxFacts
@@ -103,17 +105,14 @@ func (c *collector) reset() {
 
 // add takes what h says.
 func (c *collector) add(h host, from source) {
-	if c.known == nil || !c.known(h.mac) {
-		if c.left[from] == 0 {
-			c.leftout++
-			return
-		}
+	switch {
+	case c.left[from] > 0:
 		c.left[from]--
-	} else if len(c.facts) >= 4*maxFacts { // even the known ones only so often
+	case len(c.facts) >= 4*maxFacts, c.known == nil, !c.known(h.mac): // even the known ones only so often
 		c.leftout++
 		return
 	}
-	f := fact{weight: h.weight, seq: uint32(len(c.facts)), name: uint32(len(c.text))}
+	f := fact{weight: h.weight, name: uint32(len(c.text))}
 	for _, b := range h.mac {
 		f.key = f.key<<8 | uint64(b)
 	}
@@ -148,29 +147,23 @@ func (c *collector) network(name string) uint8 {
 // book puts the facts together: a device's name from the best source that has
 // one, its addresses those in use first.
 func (c *collector) book(at time.Time) *Book {
-	sorting.Func(c.facts, func(a, b fact) int {
-		if a.key != b.key {
-			return cmp.Compare(a.key, b.key)
-		}
-		if a.weight != b.weight {
-			return cmp.Compare(a.weight, b.weight)
-		}
-		return cmp.Compare(a.seq, b.seq)
-	})
+	order := c.order()
 	b := &Book{at: at, networks: slices.Clone(c.networks)}
-	n := 0
-	for i := range c.facts {
-		if i == 0 || c.facts[i].key>>8 != c.facts[i-1].key>>8 {
-			n++
+	n, before := 0, uint64(0)
+	for _, i := range order {
+		if mac := c.facts[i].key >> 8; mac != before { // no device's is zero
+			n, before = n+1, mac
 		}
 	}
 	b.devices = make([]device, 0, n)
 	b.addrs = make([]address, 0, len(c.facts))
 	text := make([]byte, 0, len(c.text))
-	for i := range c.facts {
+	before = 0
+	for _, i := range order {
 		f := &c.facts[i]
 		from := source(f.key & 0xff)
-		if i == 0 || f.key>>8 != c.facts[i-1].key>>8 {
+		if mac := f.key >> 8; mac != before {
+			before = mac
 			d := device{addr: uint32(len(b.addrs))}
 			for j := range d.mac {
 				d.mac[j] = byte(f.key >> (8 * (6 - j)))
@@ -201,6 +194,34 @@ func (c *collector) book(at time.Time) *Book {
 	b.addrs = slices.Clip(b.addrs)
 	b.text = string(text)
 	return b
+}
+
+// order is the facts by what they are ordered by, then as they came. Numbers
+// are moved about for it and not the facts, which are ten times as large.
+func (c *collector) order() []uint32 {
+	order := make([]uint32, len(c.facts))
+	for i := range order {
+		order[i] = uint32(i)
+	}
+	sort.Slice(order, func(i, j int) bool {
+		a, b := &c.facts[order[i]], &c.facts[order[j]]
+		switch {
+		case a.key != b.key:
+			return a.key < b.key
+		case a.weight != b.weight:
+			return a.weight < b.weight
+		}
+		return order[i] < order[j]
+	})
+	return order
+}
+
+// release gives the room of a large network back, until the next Book.
+func (c *collector) release() {
+	if cap(c.facts) > keptFacts {
+		c.room.facts, c.room.text = len(c.facts), len(c.text)
+		c.facts, c.text = nil, nil
+	}
 }
 
 func (b *Book) find(mac usage.MAC) *device {

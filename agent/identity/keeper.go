@@ -88,7 +88,7 @@ func Open(o Options) *Keeper {
 	k := &Keeper{opts: o, memory: newMemory(), book: &Book{}}
 	k.reader.root = o.Root
 	if o.Root == "/" {
-		k.reader.netlink = dumpTable
+		k.reader.netlink = kernelTable
 	}
 	k.reader.collect.known = func(mac usage.MAC) bool {
 		k.mu.Lock()

@@ -9,21 +9,22 @@ import (
 // Limits of every source. A /16 LAN has more hosts than a router of this size
 // can serve; the longest honest line has a name of 255 bytes.
 const (
-	maxFacts  = 10_000  // of unknown devices, from one source
+	maxFacts  = 10_000  // from one source; beyond, only of known devices
 	maxLines  = 100_000 // of a file: known devices may stand behind a flood
 	maxLine   = 1 << 10
 	maxFields = 16
+	readAhead = 16 << 10
 )
 
 // eachLine calls do with the blank-separated fields of each line of r that has
 // any. It stops after maxLines lines and skips what is over maxLine bytes. do
 // must not keep the slice.
 func eachLine(r io.Reader, do func(fields []string)) error {
-	br := bufio.NewReaderSize(r, maxLine)
+	br := bufio.NewReaderSize(r, readAhead)
 	var fields [maxFields]string
 	for range maxLines {
 		line, err := br.ReadSlice('\n')
-		tooLong := errors.Is(err, bufio.ErrBufferFull)
+		tooLong := len(line) > maxLine
 		for errors.Is(err, bufio.ErrBufferFull) {
 			_, err = br.ReadSlice('\n')
 		}

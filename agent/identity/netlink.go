@@ -1,48 +1,33 @@
 package identity
 
 import (
+	"context"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"net/netip"
-	"syscall"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/netpilot/netpilot/agent/netlink"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
-// Numbers of rtnetlink, from Linux's uapi/linux/netlink.h, rtnetlink.h and
-// neighbour.h; the layouts are those of rtnetlink(7).
-const (
-	nlmsgHead = 16 // struct nlmsghdr
-	ndmsgSize = 12 // struct ndmsg
-	ifmsgSize = 16 // struct ifinfomsg
+// userHz is the unit of nda_cacheinfo's ages (neigh_fill_info uses
+// jiffies_to_clock_t), the same on every architecture Linux runs Go on.
+const userHz = 100
 
-	ndaDst       = 1
-	ndaLLAddr    = 2
-	ndaCacheInfo = 3 // struct nda_cacheinfo: confirmed, used, updated, refcnt
-	iflaIfname   = 3
+// lister gives each entry of one of the kernel's tables to visit, as
+// netlink.Conn's List does.
+type lister func(kind uint16, head []byte, visit func(kind uint16, body []byte) error) error
 
-	nudReachable = 0x02
-	nudStale     = 0x04
-	nudDelay     = 0x08
-	nudProbe     = 0x10
-	nudPermanent = 0x80
-
-	// userHz is the unit of nda_cacheinfo's ages (neigh_fill_info uses
-	// jiffies_to_clock_t), the same on every architecture Linux runs Go on.
-	userHz = 100
-)
-
-var errNetlink = errors.New("netlink: malformed message")
-
-// dumpTable asks the kernel for one of its tables, of both address families.
+// kernelTable is the lister of the running kernel, of both address families.
 // It needs no rights.
-func dumpTable(what int) ([]byte, error) {
-	data, err := syscall.NetlinkRIB(what, syscall.AF_UNSPEC)
+func kernelTable(kind uint16, head []byte, visit func(kind uint16, body []byte) error) error {
+	c, err := netlink.Open(context.Background(), unix.NETLINK_ROUTE, 0)
 	if err != nil {
-		return nil, fmt.Errorf("netlink: %w", err)
+		return err
 	}
-	return data, nil
+	defer c.Close()
+	return c.List(kind, unix.NLM_F_DUMP, head, visit)
 }
 
 // neighbour is an entry of the kernel's table that has a MAC.
@@ -53,101 +38,79 @@ type neighbour struct {
 	seen uint32 // seconds since the kernel last knew it to be there
 }
 
-// decodeNeighbours gives the neighbours of a dump by RTM_GETNEIGH to add:
-// those that are or were reachable. Entries without a MAC are incomplete or
-// failed; those the kernel made itself, for group addresses, are no devices.
-func decodeNeighbours(data []byte, order binary.ByteOrder, add func(neighbour)) error {
-	return eachMessage(data, order, syscall.RTM_NEWNEIGH, ndmsgSize, func(head, attrs []byte) error {
-		n := neighbour{link: int32(order.Uint32(head[4:]))}
-		state := order.Uint16(head[8:])
-		if state&(nudReachable|nudStale|nudDelay|nudProbe|nudPermanent) == 0 {
+// eachNeighbour gives the neighbours that are or were reachable. Entries
+// without a MAC are incomplete or failed; those the kernel made itself, for
+// group addresses, are no devices.
+func (list lister) eachNeighbour(add func(neighbour)) error {
+	return list(unix.RTM_GETNEIGH, make([]byte, unix.SizeofNdMsg), func(kind uint16, body []byte) error {
+		if kind != unix.RTM_NEWNEIGH {
 			return nil
 		}
-		family := head[0]
-		confirmed := uint32(0)
-		err := eachAttr(attrs, order, func(typ uint16, value []byte) {
-			switch {
-			case typ == ndaDst && family == syscall.AF_INET && len(value) == 4, typ == ndaDst && family == syscall.AF_INET6 && len(value) == 16:
-				n.addr, _ = netip.AddrFromSlice(value)
-			case typ == ndaLLAddr && len(value) == len(n.mac):
-				copy(n.mac[:], value)
-			case typ == ndaCacheInfo && len(value) >= 4:
-				confirmed = order.Uint32(value) / userHz
-			}
-		})
-		if err != nil {
-			return err
-		}
-		if state&(nudStale|nudPermanent) != 0 {
-			n.seen = confirmed
-		}
-		if n.addr.IsValid() && isDevice(n.mac) {
+		n, ok, err := decodeNeighbour(body)
+		if ok {
 			add(n)
+		}
+		return err
+	})
+}
+
+// decodeNeighbour decodes a message of the kind RTM_NEWNEIGH, laid out as
+// rtnetlink(7) has it: a struct ndmsg and attributes.
+func decodeNeighbour(body []byte) (n neighbour, ok bool, err error) {
+	var confirmed uint32
+	err = netlink.Attrs(body, unix.SizeofNdMsg, func(kind uint16, value []byte) error {
+		switch {
+		case kind == unix.NDA_DST && (len(value) == 4 && body[0] == unix.AF_INET || len(value) == 16 && body[0] == unix.AF_INET6):
+			n.addr, _ = netip.AddrFromSlice(value)
+		case kind == unix.NDA_LLADDR && len(value) == len(n.mac):
+			copy(n.mac[:], value)
+		case kind == unix.NDA_CACHEINFO && len(value) >= 4: // of a struct nda_cacheinfo the first
+			confirmed = binary.NativeEndian.Uint32(value) / userHz
 		}
 		return nil
 	})
+	if err != nil {
+		return n, false, err
+	}
+	n.link = int32(binary.NativeEndian.Uint32(body[4:]))
+	state := binary.NativeEndian.Uint16(body[8:])
+	if state&(unix.NUD_STALE|unix.NUD_PERMANENT) != 0 {
+		n.seen = confirmed
+	}
+	ok = state&(unix.NUD_REACHABLE|unix.NUD_STALE|unix.NUD_DELAY|unix.NUD_PROBE|unix.NUD_PERMANENT) != 0
+	return n, ok && n.addr.IsValid() && isDevice(n.mac), nil
 }
 
-// decodeLinks gives number and name of each interface of a dump by
-// RTM_GETLINK to add.
-func decodeLinks(data []byte, order binary.ByteOrder, add func(link int32, name string)) error {
-	return eachMessage(data, order, syscall.RTM_NEWLINK, ifmsgSize, func(head, attrs []byte) error {
-		return eachAttr(attrs, order, func(typ uint16, value []byte) {
-			if n := len(value); typ == iflaIfname && n > 1 && n <= syscall.IFNAMSIZ {
-				add(int32(order.Uint32(head[4:])), string(value[:n-1])) // NUL at its end
-			}
-		})
-	})
-}
-
-// eachMessage calls do for the messages of a type with its fixed part and its
-// attributes. What stands before a malformed message is given.
-func eachMessage(data []byte, order binary.ByteOrder, typ uint16, fixed int, do func(head, attrs []byte) error) error {
-	for len(data) >= nlmsgHead {
-		n := order.Uint32(data)
-		if n < nlmsgHead || uint64(n) > uint64(len(data)) {
-			return errNetlink
-		}
-		switch t := order.Uint16(data[4:]); {
-		case t == syscall.NLMSG_DONE:
+// links are the names of the interfaces by their numbers.
+func (list lister) links() (map[int32]string, error) {
+	names := make(map[int32]string)
+	err := list(unix.RTM_GETLINK, make([]byte, unix.SizeofIfInfomsg), func(kind uint16, body []byte) error {
+		if kind != unix.RTM_NEWLINK {
 			return nil
-		case t == syscall.NLMSG_ERROR:
-			if n >= nlmsgHead+4 {
-				if errno := -int32(order.Uint32(data[nlmsgHead:])); errno > 0 {
-					return fmt.Errorf("netlink: %w", syscall.Errno(errno))
-				}
-			}
-			return errNetlink
-		case t == typ:
-			if int(n) < nlmsgHead+fixed {
-				return errNetlink
-			}
-			if err := do(data[nlmsgHead:nlmsgHead+fixed], data[nlmsgHead+fixed:n]); err != nil {
-				return err
-			}
 		}
-		data = data[min(align4(int(n)), len(data)):]
-	}
-	if len(data) > 0 {
-		return errNetlink
-	}
-	return nil
+		link, name, err := decodeLink(body)
+		if name != "" {
+			names[link] = name
+		}
+		return err
+	})
+	return names, err
 }
 
-// eachAttr calls do for each attribute (struct rtattr: length and type).
-func eachAttr(data []byte, order binary.ByteOrder, do func(typ uint16, value []byte)) error {
-	for len(data) >= 4 {
-		n := int(order.Uint16(data))
-		if n < 4 || n > len(data) {
-			return errNetlink
+// decodeLink decodes a message of the kind RTM_NEWLINK: a struct ifinfomsg and
+// attributes, of which one is the name with a NUL at its end.
+func decodeLink(body []byte) (link int32, name string, err error) {
+	err = netlink.Attrs(body, unix.SizeofIfInfomsg, func(kind uint16, value []byte) error {
+		if n := len(value); kind == unix.IFLA_IFNAME && n > 1 && n <= unix.IFNAMSIZ {
+			name = string(value[:n-1])
 		}
-		do(order.Uint16(data[2:]), data[4:n])
-		data = data[min(align4(n), len(data)):]
+		return nil
+	})
+	if err != nil {
+		return 0, "", err
 	}
-	return nil
+	return int32(binary.NativeEndian.Uint32(body[4:])), name, nil
 }
-
-func align4(n int) int { return (n + 3) &^ 3 }
 
 // isDevice tells whether mac can be a device's: not zero and not a group's
 // (IEEE 802-2014 section 8.4).

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/uci"
@@ -35,7 +33,7 @@ type host struct {
 // reader reads all sources below root.
 type reader struct {
 	root    string
-	netlink func(what int) ([]byte, error) // the running kernel's tables; nil for the files of another router
+	netlink lister // the running kernel's tables; nil for the files of another router
 	collect collector
 
 	// What the last whole files said, for the time while one is half written.
@@ -90,9 +88,7 @@ func (r *reader) read(now time.Time) (*Book, error) {
 	errs = append(errs, optional(readFile(r.root, "/etc/ethers", ethers, func(h host) { c.add(h, fromEthers) })))
 	b := c.book(now)
 	b.source = neighbours
-	if cap(c.facts) > keptFacts { // a large network's are a megabyte
-		c.facts, c.text = nil, nil
-	}
+	c.release()
 	return b, errors.Join(errs...)
 }
 
@@ -101,23 +97,16 @@ func (r *reader) neighbours(networks *networks) string {
 	if r.netlink == nil {
 		return ""
 	}
-	table, err := r.netlink(syscall.RTM_GETNEIGH)
+	names, err := r.netlink.links()
 	if err != nil {
 		return ""
 	}
-	links, err := r.netlink(syscall.RTM_GETLINK)
-	if err != nil {
-		return ""
-	}
-	names := make(map[int32]string)
-	if decodeLinks(links, binary.NativeEndian, func(link int32, name string) { names[link] = name }) != nil {
-		return ""
-	}
-	if decodeNeighbours(table, binary.NativeEndian, func(n neighbour) {
+	err = r.netlink.eachNeighbour(func(n neighbour) {
 		if name, ok := networks.of(names[n.link]); ok {
 			r.collect.add(host{mac: n.mac, addr: n.addr, network: name, weight: n.seen}, fromNeighbours)
 		}
-	}) != nil {
+	})
+	if err != nil {
 		return ""
 	}
 	return neighboursNetlink

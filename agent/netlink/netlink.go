@@ -129,6 +129,9 @@ func Each(text []byte, visit func(kind uint16, body []byte) error) (done bool, e
 			return false, err
 		}
 	}
+	if len(text) > 0 {
+		return false, ErrMalformed
+	}
 	return false, nil
 }
 

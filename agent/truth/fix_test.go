@@ -100,7 +100,7 @@ func TestFixAndUndo(t *testing.T) {
 				t.Fatal(err)
 			}
 			// The power is back: all that is known is on the disk.
-			again := *s.Router
+			again := &Router{Root: s.Root, Kernel: s.Kernel, Now: s.Now}
 			if err := again.Undo(t.Context(), found.ID); err != nil {
 				t.Errorf("%s: cut after step %d: %v", f.name, k, err)
 			}
@@ -138,6 +138,11 @@ func TestFixRefuses(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if err := s.Fix(t.Context(), "conntrack-acct"); usage.KindOf(err) != usage.NotFound || !strings.Contains(err.Error(), "nothing to fix") {
+		t.Errorf("got %v", err)
+	}
+	s.remove(conntrackDir + "nf_conntrack_acct")
+	s.mkdir(conntrackDir + "nf_conntrack_acct") // no text can be read of it
+	if err := s.Fix(t.Context(), "conntrack-acct"); usage.KindOf(err) != usage.Unavailable || !strings.Contains(err.Error(), "could not look") {
 		t.Errorf("got %v", err)
 	}
 	for _, id := range []string{"../../config/network", "conntrack-acct", ""} {

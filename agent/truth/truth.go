@@ -80,7 +80,7 @@ type Daemon struct {
 	Counting  *usage.Counting // by its meter
 }
 
-// Router is one router to examine. Its fields are set once.
+// Router is one router to examine. Its exported fields are set once.
 type Router struct {
 	Root    Root
 	Kernel  Kernel // nil if the files are not those of this machine
@@ -95,6 +95,9 @@ type Router struct {
 	Probe func(context.Context) error
 	// Daemon asks the running agent; never nil.
 	Daemon func(context.Context) Daemon
+
+	mu      sync.Mutex       // guards below
+	hanging map[string]*look // by check: what nobody waits for any more
 }
 
 // check is one family of findings.
@@ -127,15 +130,16 @@ func checks() []check {
 }
 
 const (
-	// within bounds a check, so that all together stay below five seconds.
+	// within bounds a check.
 	within = 4 * time.Second
-	// atOnce is how many run side by side; the slow ones wait, they do not work.
-	atOnce = 8
+	// atMost bounds all of them, with one that hangs where no deadline reaches:
+	// in the kernel, at a file of a mount whose server is gone.
+	atMost = within + 500*time.Millisecond
 )
 
 // Examine runs every check. It returns within five seconds whatever hangs.
 func (r *Router) Examine(ctx context.Context) Report {
-	rep := Report{Healthy: true, Findings: r.examine(ctx, checks())}
+	rep := Report{Healthy: true, Findings: append([]Finding{}, r.examine(ctx, checks())...)} // a list in JSON, also without any
 	for i := range rep.Findings {
 		f := &rep.Findings[i]
 		f.Fixable = f.fix != nil
@@ -149,38 +153,92 @@ func (r *Router) Examine(ctx context.Context) Report {
 }
 
 func (r *Router) examine(ctx context.Context, table []check) []Finding {
+	all, cancelAll := context.WithTimeout(ctx, atMost)
+	defer cancelAll()
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	found := make([][]Finding, len(table))
-	slots := make(chan struct{}, atOnce)
-	var running sync.WaitGroup
+	looks := make([]*look, len(table))
 	for i, c := range table {
-		running.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			some, err := c.run(ctx, r)
-			if err != nil {
-				some = append(some, unread(c, err))
-			}
-			found[i] = some
-		})
+		looks[i] = r.look(ctx, c)
 	}
-	running.Wait()
-	all := append([]Finding{}, slices.Concat(found...)...)
+	var found []Finding
+	for i, c := range table {
+		l := looks[i]
+		select {
+		case <-l.done:
+		case <-all.Done():
+		}
+		if l.over() {
+			found = append(found, l.found...)
+			continue
+		}
+		r.leave(c, l)
+		found = append(found, unread(c, errHangs))
+	}
 	rank := map[Severity]int{Error: 0, Warning: 1, Note: 2}
-	sorting.Stable(all, func(a, b Finding) int { return cmp.Compare(rank[a.Severity], rank[b.Severity]) })
-	return all
+	sorting.Stable(found, func(a, b Finding) int { return cmp.Compare(rank[a.Severity], rank[b.Severity]) })
+	return found
+}
+
+var errHangs = errors.New("a file or the kernel does not answer; is the server of a network file system gone? (see: mount)")
+
+// look is one run of a check.
+type look struct {
+	done  chan struct{} // closed when it is over
+	found []Finding     // then
+}
+
+func (l *look) over() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// look begins a check. One that an earlier look still hangs in is not begun
+// again: that look is given, so that there is never more than one.
+func (r *Router) look(ctx context.Context, c check) *look {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.hanging[c.name]; l != nil && !l.over() {
+		return l
+	}
+	delete(r.hanging, c.name)
+	l := &look{done: make(chan struct{})}
+	go func() { // ends with the check: by its context, or when the kernel lets go of it
+		defer close(l.done)
+		found, err := c.run(ctx, r)
+		if err != nil {
+			found = append(found, unread(c, err))
+		}
+		l.found = found
+	}()
+	return l
+}
+
+// leave notes that nobody waits for a look any more.
+func (r *Router) leave(c check, l *look) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hanging == nil {
+		r.hanging = make(map[string]*look)
+	}
+	r.hanging[c.name] = l
 }
 
 // unread says that a check could not look.
 func unread(c check, err error) Finding {
-	f := Finding{ID: c.name + "-unread", Severity: Note, Evidence: usage.Clean(err.Error(), 300),
+	f := Finding{ID: unreadID(c), Severity: Note, Evidence: usage.Clean(err.Error(), 300),
 		Text: "could not look at " + c.name, Cure: "run netpilot-agent doctor as root on the router"}
 	if !errors.Is(err, fs.ErrPermission) {
 		f.Cure = "look at the file or command it names"
 	}
 	return f
 }
+
+func unreadID(c check) string { return c.name + "-unread" }
 
 // Quick is what the checks that cost little find. It is for each usage answer
 // and should be remembered for a while.
@@ -196,8 +254,11 @@ func (r *Router) find(ctx context.Context, id string) (*Finding, error) {
 		return nil, usage.Errorf(usage.Invalid, "no check finds %q; see: netpilot-agent doctor", usage.Clean(id, 64))
 	}
 	for _, f := range r.examine(ctx, table) {
-		if f.ID == id {
+		switch f.ID {
+		case id:
 			return &f, nil
+		case unreadID(table[0]):
+			return nil, usage.Errorf(usage.Unavailable, "%s: %s: %s", id, f.Text, f.Evidence)
 		}
 	}
 	return nil, usage.Errorf(usage.NotFound, "%s: nothing to fix now", id)

@@ -322,6 +322,45 @@ func TestWithinFiveSeconds(t *testing.T) {
 	})
 }
 
+// TestHangs: a check that hangs where no deadline reaches, as in statfs on a
+// mount whose server is gone, costs its own finding. It is not begun again
+// before it is over.
+func TestHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		runs := 0
+		table := []check{
+			{name: "disk", ids: "disk-full", run: func(context.Context, *Router) ([]Finding, error) {
+				runs++
+				<-release
+				return nil, nil
+			}},
+			{name: "clock", run: func(context.Context, *Router) ([]Finding, error) {
+				return []Finding{{ID: "clock-unset", Severity: Error}}, nil
+			}},
+		}
+		r := new(Router)
+		for range 2 {
+			began := time.Now()
+			found := r.examine(t.Context(), table)
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if len(found) != 2 || found[0].ID != "clock-unset" || found[1].ID != "disk-unread" || !strings.Contains(found[1].Evidence, "does not answer") {
+				t.Errorf("got %+v", found)
+			}
+		}
+		if runs != 1 {
+			t.Errorf("the look that hangs was begun %d times", runs)
+		}
+		close(release)
+		synctest.Wait()
+		if found := r.examine(t.Context(), table); len(found) != 1 || runs != 2 {
+			t.Errorf("after it is over: got %+v, %d runs", found, runs)
+		}
+	})
+}
+
 // TestDocumented: docs/doctor.md has a row for everything doctor may find.
 func TestDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../docs/doctor.md")

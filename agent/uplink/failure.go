@@ -104,7 +104,7 @@ func (c Client) explain(ctx context.Context, relay *url.URL, err error) *Failure
 	case errors.Is(err, errHandshakeTooLong):
 		return fail(CauseProtocol, "%s sent over %d bytes before the link was up; is it a netpilot relay?", host, maxHandshake)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), isTimeout(err):
-		return fail(CauseConnect, "%s did not answer within %v", host, dialWithin)
+		return fail(CauseConnect, "%s did not answer in time", host)
 	case errors.As(err, &op) && op.Op == "dial":
 		return fail(CauseConnect, "no connection to %s (%s); is the WAN up?", host, reason(op.Err))
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):

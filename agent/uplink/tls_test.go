@@ -171,7 +171,7 @@ func TestExplain(t *testing.T) {
 			"cannot find the address of relay.example.net (no such host); try: nslookup relay.example.net"},
 		{"no name server", "https://relay.example.net", fails(&net.DNSError{Err: "read udp 127.0.0.1:41234->127.0.0.1:53: i/o timeout", IsTimeout: true}), CauseDNS,
 			"(the name server does not answer)"},
-		{"no answer", "http://" + silent.Addr().String(), nil, CauseConnect, "did not answer within 20s"},
+		{"no answer", "http://" + silent.Addr().String(), nil, CauseConnect, "did not answer in time"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := testOptions(tt.url, echo)
