@@ -176,6 +176,13 @@ func daemonTruth(s method.Status) truth.Daemon {
 	return d
 }
 
+// counting says for the relay, as each usage answer does, whether what was
+// counted in the last day can be trusted.
+func (r *router) counting(context.Context) json.RawMessage {
+	now := r.agent.Now()
+	return r.agent.Truth.History(usage.Range{From: now.Add(-usage.Day), To: now}).AppendJSON(nil)
+}
+
 // measure has the meter compare a look at nlbwmon with the WAN.
 func (r *router) measure(p *program, b *ledger.Batch) {
 	var attributed uint64

@@ -265,7 +265,7 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 		}()
 		r.agent.History = store
 		if r.config.RemoteAccess != config.AccessOff {
-			copied := &replica.Replica{History: store, Log: log}
+			copied := &replica.Replica{History: store, Counting: r.counting, Log: log}
 			follow = func(ctx context.Context, w wire.Welcome, ask func(context.Context, string, json.RawMessage) (json.RawMessage, error)) {
 				copied.Follow(ctx, w.Cursor, ask)
 			}
