@@ -21,7 +21,7 @@ import (
 const (
 	frameSize  = 32 << 10         // bytes gathered before a frame is sent
 	maxOpen    = 512 << 10        // bytes; more open buckets wait until they close
-	every      = 60 * time.Second // between rounds, +-25 %
+	every      = 60 * time.Second // between rounds, +-25 %; Replica.Every
 	afterClose = 20 * time.Second // at most, from a closed bucket to its round: all routers close theirs at once
 	firstPause = 5 * time.Second  // at most, from hello to the first round: all routers come back at once
 	retry      = 30 * time.Second // after an error, +-50 %
@@ -39,6 +39,7 @@ type History interface {
 type Replica struct {
 	History  History
 	Counting func(context.Context) json.RawMessage // whether the router counts rightly; may be nil
+	Every    time.Duration                         // between rounds, +-25 %; 60 s if zero
 	Rand     func() float64                        // math/rand's if nil
 	Log      *slog.Logger                          // may be nil
 }
@@ -54,6 +55,9 @@ func (r *Replica) Follow(ctx context.Context, cursor *uint64, ask Ask) {
 		return
 	}
 	f := &follower{Replica: *r, ask: ask, cursor: *cursor}
+	if f.Every == 0 {
+		f.Every = every
+	}
 	if f.Rand == nil {
 		f.Rand = rand.Float64
 	}
@@ -66,7 +70,7 @@ func (r *Replica) Follow(ctx context.Context, cursor *uint64, ask Ask) {
 		var e *usage.Error
 		switch {
 		case err == nil:
-			wait = f.spread(every, 0.25)
+			wait = f.spread(f.Every, 0.25)
 		case ctx.Err() != nil:
 			return
 		case errors.As(err, &e) && e.Kind == usage.Invalid:

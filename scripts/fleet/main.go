@@ -5,6 +5,7 @@
 //
 //	go run ./scripts/fleet --routers 1000 --for 20s
 //	go run ./scripts/fleet --routers 10000 --storm --churn 0.01
+//	go run ./scripts/fleet --routers 1000 --push 60s --since 6h --for 2m
 //
 // It starts a relay of its own (make build) on loopback with a fresh data
 // directory, and no other address is ever put under load.
@@ -22,6 +23,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/relay/store/sqlite"
 	"github.com/netpilot/netpilot/scripts/fleet/play"
 )
@@ -50,6 +52,8 @@ type options struct {
 	span           time.Duration
 	churn          float64
 	storm          bool
+	push           time.Duration // 0: nothing is pushed
+	pushRate       int           // rows a second
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -62,6 +66,18 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	f.DurationVar(&o.span, "for", 20*time.Second, "how long to ask; without callers, how long to play")
 	f.Float64Var(&o.churn, "churn", 0, "part of the links that breaks every second, 0.01 for 1 %")
 	f.BoolVar(&o.storm, "storm", false, "then break all links at once and time their return")
+	f.DurationVar(&o.push, "push", 0, "push history so often, 60s as routers do; 0 pushes none")
+	f.Func("since", "the histories begin then, RFC 3339, or so long ago (default 1h)", func(text string) error {
+		if d, err := time.ParseDuration(text); err == nil && d > 0 {
+			o.network.Since = time.Now().Add(-d).Truncate(usage.FiveMinutes)
+			return nil
+		}
+		var err error
+		o.network.Since, err = time.Parse(time.RFC3339, text)
+		o.network.Since = o.network.Since.Truncate(usage.FiveMinutes)
+		return err
+	})
+	f.IntVar(&o.pushRate, "push-rate", 0, "all together push at most so many rows a second, one for each device and five minutes; 0 for no limit")
 	f.StringVar(&o.bin, "bin", "bin/netpilot-relay", "the relay program")
 	f.StringVar(&o.relay, "relay", "", "play to the relay at this URL on loopback, where the routers of --seed are enrolled already")
 	f.StringVar(&o.network.Seed, "seed", "netpilot", "what the routers' secrets are made of")
@@ -69,8 +85,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := f.Parse(args); err != nil {
 		return misuse{err}
 	}
-	if f.NArg() > 0 || o.network.Routers < 1 || o.network.Devices < 1 || o.network.Services < 0 || o.callers < 0 || o.churn < 0 || o.churn > 1 {
+	if f.NArg() > 0 || o.network.Routers < 1 || o.network.Devices < 1 || o.network.Services < 0 || o.callers < 0 || o.churn < 0 || o.churn > 1 ||
+		o.push < 0 || o.pushRate < 0 {
 		return misuse{fmt.Errorf("there is no fleet of %s; see --help", strings.Join(args, " "))}
+	}
+	if o.network.Since.IsZero() {
+		o.network.Since = time.Now().Add(-time.Hour).Truncate(usage.FiveMinutes)
 	}
 	fmt.Fprintf(out, "# %d simulated routers with %d devices each; all traffic is made up.\n", o.network.Routers, o.network.Devices)
 	if o.relay != "" {
@@ -89,6 +109,10 @@ func (o *options) playOnly(ctx context.Context, out io.Writer) error {
 	storms := make(chan os.Signal, 1)
 	signal.Notify(storms, syscall.SIGUSR1)
 	defer signal.Stop(storms)
+	var pushes *play.Pushes
+	if o.push > 0 {
+		pushes = fleet.PushEvery(o.push, o.pushRate)
+	}
 	ended := make(chan struct{})
 	go func() { defer close(ended); fleet.Run(ctx) }()
 	defer func() { <-ended }()
@@ -97,6 +121,14 @@ func (o *options) playOnly(ctx context.Context, out io.Writer) error {
 		return nil // told to stop
 	}
 	fmt.Fprintf(out, "up %d links in %.1f s\n", o.network.Routers, time.Since(began).Seconds())
+	if pushes != nil {
+		began = time.Now()
+		pushes.Begin()
+		if err := pushes.AwaitAll(ctx); err != nil {
+			return nil // told to stop
+		}
+		fmt.Fprintf(out, "pushed %d rows in %.2f s: %s\n", pushes.Rows(), time.Since(began).Seconds(), pushes)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -170,6 +202,10 @@ func (o *options) alone(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	var pushes *play.Pushes
+	if o.push > 0 {
+		pushes = fleet.PushEvery(o.push, o.pushRate)
+	}
 	playing, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() { defer close(ended); fleet.Run(playing) }()
@@ -183,6 +219,10 @@ func (o *options) alone(ctx context.Context, out io.Writer) (err error) {
 	fmt.Fprintf(out, "links     %d up in %.1f s\n", o.network.Routers, time.Since(began).Seconds())
 	if o.churn > 0 {
 		go o.breakSome(playing, fleet) // ends with playing
+	}
+	if pushes != nil {
+		pushes.Begin()
+		defer func() { err = errors.Join(err, o.verify(ctx, pushes, relay.URL, key, out)) }()
 	}
 	if o.callers == 0 {
 		select {
@@ -224,6 +264,24 @@ func (o *options) alone(ctx context.Context, out io.Writer) (err error) {
 	if tally.Wrong > 0 && o.churn == 0 { // a link that breaks ends its calls
 		return fmt.Errorf("%d of %d answers were wrong", tally.Wrong, tally.Calls)
 	}
+	return nil
+}
+
+// verify compares the relay's histories with the routers'. With links that
+// break it may be a while until all is there.
+func (o *options) verify(ctx context.Context, pushes *play.Pushes, url, key string, out io.Writer) error {
+	within, cancel := context.WithTimeoutCause(ctx, 2*time.Minute+2*o.push, errors.New("the rest did not come in time"))
+	defer cancel()
+	if err := pushes.AwaitAll(within); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "pushes    %s\n", pushes)
+	began := time.Now()
+	rows, err := pushes.Verify(ctx, url, key)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "history   %d rows of all routers compared with the relay's in %.1f s: the same\n", rows, time.Since(began).Seconds())
 	return nil
 }
 

@@ -2,6 +2,7 @@ package play
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/netpilot/netpilot/agent/config"
+	"github.com/netpilot/netpilot/agent/replica"
 	"github.com/netpilot/netpilot/agent/uplink"
 	"github.com/netpilot/netpilot/pkg/wire"
 	"github.com/netpilot/netpilot/relay/store"
@@ -67,6 +69,10 @@ func (n *Network) enrolOne(ctx context.Context, db *sqlite.DB, i int) error {
 
 // Fleet is the routers with their links. Make one with NewFleet.
 type Fleet struct {
+	// Follow, if set, is what router i does with a link besides answering; see
+	// uplink.Options. PushEvery sets one. Set it before Run.
+	Follow func(ctx context.Context, i int, w wire.Welcome, ask replica.Ask)
+
 	network *Network
 	relay   *url.URL
 	caFile  string
@@ -105,6 +111,11 @@ func (f *Fleet) Run(ctx context.Context) {
 			Hello:    func() wire.Hello { return f.network.Hello(i) },
 			Handle:   f.network.handle(i),
 			Log:      slog.New(slog.DiscardHandler),
+			Follow: func(ctx context.Context, w wire.Welcome, ask func(context.Context, string, json.RawMessage) (json.RawMessage, error)) {
+				if f.Follow != nil {
+					f.Follow(ctx, i, w, ask)
+				}
+			},
 			Welcome: func(wire.Welcome) {
 				f.up.Add(1)
 				select {

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/netpilot/netpilot/pkg/usage"
 	relay "github.com/netpilot/netpilot/relay/command"
 	"github.com/netpilot/netpilot/relay/store"
 	"github.com/netpilot/netpilot/relay/store/sqlite"
@@ -96,6 +97,43 @@ func TestFleet(t *testing.T) {
 	}
 	if err := f.AwaitUp(soon, 2*n.Routers); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPush: the relay ends with the rows that the routers have, through links
+// that break, and a difference is told.
+func TestPush(t *testing.T) {
+	n := &Network{Seed: t.Name(), Routers: 12, Devices: 5, Since: time.Now().Add(-20 * time.Hour).Truncate(usage.FiveMinutes)}
+	url, key := serve(t, n)
+	f, err := NewFleet(n, url, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := f.PushEvery(time.Second, 0)
+	p.rand = func() float64 { return 0 } // at once
+	ctx, stop := context.WithCancel(t.Context())
+	var playing sync.WaitGroup
+	playing.Go(func() { f.Run(ctx) })
+	defer func() { stop(); playing.Wait() }()
+	soon, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := f.AwaitUp(soon, n.Routers); err != nil {
+		t.Fatal(err)
+	}
+	p.Begin()
+	f.Cut(0.5)
+	if err := p.AwaitAll(soon); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := p.Verify(soon, url, key)
+	if err != nil || rows < n.Routers*n.Devices*20*12 {
+		t.Errorf("%d rows compared: %v", rows, err)
+	}
+	stop()
+	playing.Wait()
+	n.Since = n.Since.Add(usage.FiveMinutes) // as if the routers had had other rows
+	if _, err := p.Verify(t.Context(), url, key); err == nil || !strings.Contains(err.Error(), "the relay has") {
+		t.Errorf("other rows: got %v", err)
 	}
 }
 

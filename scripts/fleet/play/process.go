@@ -114,14 +114,14 @@ type Relay struct {
 	bin  string
 }
 
-// StartRelay starts the relay program on loopback with the data in dir, and
-// returns when it serves.
+// StartRelay starts the relay program on loopback with the data in dir and no
+// limit to a key's requests, and returns when it serves.
 func StartRelay(ctx context.Context, bin, dir string, args ...string) (*Relay, error) {
 	ready := filepath.Join(dir, "ready")
 	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	p, err := Start(bin, append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--ready-file", ready}, args...)...)
+	p, err := Start(bin, append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--key-rate", "0", "--ready-file", ready}, args...)...)
 	if err != nil {
 		return nil, err
 	}

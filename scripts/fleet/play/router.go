@@ -29,6 +29,8 @@ type Network struct {
 	Routers  int
 	Devices  int // of each router
 	Services int // of each device: what makes an answer long
+
+	Since time.Time // when the routers' histories begin, a multiple of five minutes
 }
 
 // Model is what the routers say they are.
