@@ -256,6 +256,7 @@ main() {
 	'') misuse "this copy does not know its feed; give --feed URL" ;;
 	*) misuse "--feed $FEED is no address" ;;
 	esac
+	[ ! -d /www/luci-static/resources ] || packages="$packages luci-app-netpilot"
 	served
 	room
 	if ! "install_$manager"; then

@@ -15,5 +15,6 @@ git archive --format=tar --prefix="netpilot-$version/" "$tag" | gzip -9n >"$tarb
 hash=$(sha256sum "$tarball" | cut -d' ' -f1)
 makefile=openwrt-package/netpilot-agent/Makefile
 sed -i -e "s/^PKG_VERSION:=.*/PKG_VERSION:=$version/" -e "s/^PKG_HASH:=.*/PKG_HASH:=$hash/" -e "s/^PKG_RELEASE:=.*/PKG_RELEASE:=1/" "$makefile"
+sed -i -e "s/^PKG_VERSION:=.*/PKG_VERSION:=$version/" -e "s/^PKG_RELEASE:=.*/PKG_RELEASE:=1/" openwrt-package/luci-app-netpilot/Makefile
 echo "$tarball $hash"
-echo "next: publish it as a file of the release $tag, and commit $makefile"
+echo "next: publish it as a file of the release $tag, and commit openwrt-package"

@@ -81,6 +81,9 @@ func RunBy(ctx context.Context, clock Clock, args []string, build Build, stdin i
 		clock.Instant = func() (ledger.Instant, error) { return sample.BootClock("/") }
 	}
 	p := &program{build: build, stdin: stdin, stdout: stdout, stderr: stderr, now: clock.Now, clock: clock}
+	if len(args) > 0 && strings.HasSuffix(args[0], rpcdPath) {
+		args = append([]string{"netpilot-agent", "rpcd"}, args[1:]...)
+	}
 	err := p.app().RunContext(ctx, args)
 	var exit exitCode
 	var wrong misuse
@@ -132,7 +135,7 @@ func (p *program) app() *cli.App {
 	}
 	app.Commands = []*cli.Command{
 		p.dump(), p.top(), p.history(), p.summary(), p.report(), p.export(), p.reset(), p.devices(), p.scan(), p.nlbw(), p.status(),
-		p.doctor(), p.run(), p.enroll(), p.version(), p.completion(),
+		p.doctor(), p.run(), p.enroll(), p.rpcd(), p.version(), p.completion(),
 	}
 	app.HideHelp = true // see help
 	app.OnUsageError = p.onUsageError

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"os/exec"
 	"strings"
@@ -61,63 +62,85 @@ func (p *program) runEnroll(c *cli.Context) error {
 	if err := r.override(c); err != nil {
 		return err
 	}
-	facts, err := config.ReadRouter(r.root)
-	if err != nil {
-		return err
-	}
 	token, err := p.token(c.String("token-file"))
 	if err != nil {
 		return err
 	}
 	done := p.progress("connecting to " + relay.Host)
-	reply, err := uplink.Enrol(c.Context, p.client(r), relay, wire.EnrolRequest{
-		Token: token, RouterID: string(facts.ID), Name: facts.Hostname, Model: facts.Model, AgentVersion: p.build.Version,
-	})
+	id, err := p.redeem(c.Context, r, relay, token)
 	done()
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(p.stdout, "enrolled as router %s at %s\n", id.Short(), relay)
+	return p.startLink(c, r)
+}
+
+// redeem exchanges the token for this router's secret, keeps that, and has the
+// service start at boot.
+func (p *program) redeem(ctx context.Context, r *router, relay *url.URL, token string) (usage.RouterID, error) {
+	facts, err := config.ReadRouter(r.root)
+	if err != nil {
+		return "", err
+	}
+	reply, err := uplink.Enrol(ctx, p.client(r), relay, wire.EnrolRequest{
+		Token: token, RouterID: string(facts.ID), Name: facts.Hostname, Model: facts.Model, AgentVersion: p.build.Version,
+	})
+	if err != nil {
+		return "", err
+	}
 	if reply.RouterID != string(facts.ID) {
-		return usage.Errorf(usage.Internal, "the relay enrolled router %s and this is %s; report it to the relay's operator",
+		return "", usage.Errorf(usage.Internal, "the relay enrolled router %s and this is %s; report it to the relay's operator",
 			usage.Clean(reply.RouterID, 64), facts.ID)
 	}
 	if err := config.SaveIdentity(r.root, config.Identity{Relay: relay, RouterID: facts.ID, Secret: config.Secret(reply.Secret)}); err != nil {
-		return fmt.Errorf("the relay has enrolled this router but its secret could not be stored; make room and enrol again with a new token: %w", err)
+		return "", fmt.Errorf("the relay has enrolled this router but its secret could not be stored; make room and enrol again with a new token: %w", err)
 	}
 	if err := config.Enable(r.root, true); err != nil {
-		return fmt.Errorf("enrolled, but the service could not be enabled in %s: %w", r.path(config.Path), err)
+		return "", fmt.Errorf("enrolled, but the service could not be enabled in %s: %w", r.path(config.Path), err)
 	}
-	fmt.Fprintf(p.stdout, "enrolled as router %s at %s\n", facts.ID.Short(), relay)
-	return p.startLink(c, r)
+	return facts.ID, nil
 }
 
 // linkWithin is how long enroll waits for the link: a dial may take 20 s, and
 // a first one that fails is followed by more.
 const linkWithin = time.Minute
 
-// startLink restarts the service, so that it takes the new identity, and waits
-// until its link is up.
-func (p *program) startLink(c *cli.Context, r *router) error {
+// restartService has the service take the new identity; false where none is
+// installed.
+func restartService(ctx context.Context, r *router) (installed bool, err error) {
 	script := r.path("/etc/init.d/netpilot-agent")
 	if _, err := os.Stat(script); errors.Is(err, fs.ErrNotExist) {
-		fmt.Fprint(p.stdout, "no service is installed here; next: netpilot-agent run, then: netpilot-agent status\n")
-		return nil
+		return false, nil
 	}
 	for _, action := range []string{"enable", "restart"} {
-		ctx, cancel := context.WithTimeout(c.Context, linkWithin)
+		ctx, cancel := context.WithTimeout(ctx, linkWithin)
 		said, err := exec.CommandContext(ctx, script, action).CombinedOutput()
 		cancel()
 		if err != nil {
-			return fmt.Errorf("enrolled, but %s %s failed (%w): %s; see: logread -e netpilot-agent",
+			return true, fmt.Errorf("enrolled, but %s %s failed (%w): %s; see: logread -e netpilot-agent",
 				script, action, err, usage.Clean(strings.TrimSpace(string(said)), 300))
 		}
+	}
+	return true, nil
+}
+
+// startLink restarts the service and waits until its link is up.
+func (p *program) startLink(c *cli.Context, r *router) error {
+	installed, err := restartService(c.Context, r)
+	if err != nil {
+		return err
+	}
+	if !installed {
+		fmt.Fprint(p.stdout, "no service is installed here; next: netpilot-agent run, then: netpilot-agent status\n")
+		return nil
 	}
 	if c.Bool("no-wait") {
 		fmt.Fprint(p.stdout, "the service restarts; next: netpilot-agent status\n")
 		return nil
 	}
 	done := p.progress("waiting for the link")
-	err := waitForLink(c.Context, func(ctx context.Context) (method.UplinkStatus, error) {
+	err = waitForLink(c.Context, func(ctx context.Context) (method.UplinkStatus, error) {
 		reply, err := local.Call(ctx, r.path(local.Path), "status", nil)
 		var s method.Status
 		if err == nil {
@@ -177,11 +200,16 @@ func (p *program) token(file string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read token from %s: %w", from, err)
 	}
-	token := strings.TrimSpace(string(text))
+	return checkToken(string(text), from)
+}
+
+// checkToken takes a token out of a text from somewhere.
+func checkToken(text, from string) (string, error) {
+	token := strings.TrimSpace(text)
 	switch {
 	case token == "":
 		return "", fmt.Errorf("no token in %s; make one at the relay: netpilot-relay enrolment create", from)
-	case usage.Clean(token, maxToken) != token || strings.ContainsAny(token, " \t"):
+	case len(token) > maxToken || usage.Clean(token, maxToken) != token || strings.ContainsAny(token, " \t"):
 		return "", fmt.Errorf("what stands in %s is no token; make one at the relay: netpilot-relay enrolment create", from)
 	}
 	return token, nil

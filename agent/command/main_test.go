@@ -25,12 +25,15 @@ import (
 const recordings = "../../pkg/nlbwmon/testdata/recordings"
 
 func TestMain(m *testing.M) {
+	agent := func(args []string) {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		os.Exit(Run(ctx, args, Build{Version: "1.2.3", Time: "1700000000"}, os.Stdin, os.Stdout, os.Stderr))
+	}
 	testscript.Main(m, map[string]func(){
-		"netpilot-agent": func() {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			os.Exit(Run(ctx, os.Args, Build{Version: "1.2.3", Time: "1700000000"}, os.Stdin, os.Stdout, os.Stderr))
-		},
+		"netpilot-agent": func() { agent(os.Args) },
+		// As rpcd names it; testscript itself cuts the directory off.
+		"netpilot": func() { agent(append([]string{"/usr/libexec/rpcd/netpilot"}, os.Args[1:]...)) },
 	})
 }
 

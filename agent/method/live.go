@@ -41,5 +41,8 @@ func (a *Agent) callLive(ctx context.Context, _ Access, params json.RawMessage) 
 
 // callHello is the agent's introduction, as the relay gets it.
 func (a *Agent) callHello(context.Context, Access, json.RawMessage) (json.RawMessage, error) {
+	if a.Hello == nil {
+		return nil, usage.Errorf(usage.Unavailable, "hello is the daemon's, which does not run; try: service netpilot-agent start")
+	}
 	return json.Marshal(a.Hello())
 }

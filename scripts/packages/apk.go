@@ -38,7 +38,7 @@ func (r *recipe) records() []file {
 	}
 	text := func(suffix string, lines []string) file {
 		slices.Sort(lines)
-		return file{dir + r.name + suffix, 0o644, []byte(strings.Join(lines, "\n") + "\n")}
+		return file{path: dir + r.name + suffix, mode: 0o644, content: []byte(strings.Join(lines, "\n") + "\n")}
 	}
 	files := []file{text(".list", list)}
 	if len(r.conffiles) > 0 {
@@ -64,7 +64,7 @@ func (r *recipe) container() (name string, c *adb.Container, err error) {
 		Info: adb.Info{
 			Name: r.name, Version: r.apk, Arch: arch, Description: r.description, License: license, Origin: r.name,
 			Maintainer: maintainer, URL: homepage, Depends: r.depends, BuildTime: uint64(r.time.Unix()),
-			Tags: []string{"openwrt:section=" + section},
+			Tags: []string{"openwrt:section=" + r.section},
 		},
 		Scripts: adb.Scripts{
 			PostInstall:  head + "add_group_and_user\ndefault_postinst\n" + own,
@@ -73,7 +73,7 @@ func (r *recipe) container() (name string, c *adb.Container, err error) {
 		},
 	}
 	for _, f := range slices.Concat(r.files, r.records()) {
-		p.Files = append(p.Files, adb.File{Path: f.path, Mode: f.mode, Content: f.content, ModTime: r.time})
+		p.Files = append(p.Files, adb.File{Path: f.path, Mode: f.mode, Content: f.content, Target: f.target, ModTime: r.time})
 	}
 	c, err = p.Container()
 	return r.name + "-" + r.apk + ".apk", c, err

@@ -46,6 +46,7 @@ type feed struct {
 	signers *keys // nil: unsigned
 	agent   recipe
 	vendors recipe
+	luci    recipe
 
 	mu        sync.Mutex // guards below
 	out       io.Writer
@@ -77,7 +78,13 @@ func (o options) build(ctx context.Context, stdout io.Writer) error {
 	if f.vendors, err = ouiRecipe(o.source, o.revision); err != nil {
 		return err
 	}
-	f.agent.time, f.vendors.time = time.Unix(o.epoch, 0).UTC(), time.Unix(o.epoch, 0).UTC()
+	if f.luci, err = luciRecipe(o.source); err != nil {
+		return err
+	}
+	f.luci.opkg, f.luci.apk = f.agent.opkg, f.agent.apk
+	for _, r := range []*recipe{&f.agent, &f.vendors, &f.luci} {
+		r.time = time.Unix(o.epoch, 0).UTC()
+	}
 	if err := f.clear(); err != nil {
 		return err
 	}
@@ -124,7 +131,7 @@ func (f *feed) clear() error {
 	return os.RemoveAll(f.options.out)
 }
 
-// arch makes both packages and both indexes of one architecture.
+// arch makes the packages and both indexes of one architecture.
 func (f *feed) arch(t target.Target, arch string) error {
 	binary, err := os.ReadFile(filepath.Join(f.binaries, "netpilot-agent-"+t.Name))
 	if err != nil {
@@ -134,7 +141,7 @@ func (f *feed) arch(t target.Target, arch string) error {
 	agent := f.agent.with(arch, binary)
 	var entries []ipk.Entry
 	var containers []adb.Entry
-	for _, r := range []*recipe{&agent, &f.vendors} {
+	for _, r := range []*recipe{&agent, &f.vendors, &f.luci} {
 		name, content, err := r.ipk()
 		if err != nil {
 			return fmt.Errorf("%s for %s: %w", r.name, arch, err)

@@ -123,7 +123,7 @@ func TestFeedIsSigned(t *testing.T) {
 		}
 		list[10] ^= 1
 		entries, err := ipk.ParsePackages(list)
-		if err != nil || len(entries) != 2 {
+		if err != nil || len(entries) != 3 {
 			t.Fatalf("%v, %v", entries, err)
 		}
 		for _, e := range entries {
@@ -137,7 +137,7 @@ func TestFeedIsSigned(t *testing.T) {
 			t.Errorf("apk %s: %v", arch, err)
 		}
 		x, err := index.Index()
-		if err != nil || len(x.Packages) != 2 {
+		if err != nil || len(x.Packages) != 3 {
 			t.Fatalf("%v, %v", x, err)
 		}
 		for _, p := range x.Packages {
@@ -313,7 +313,8 @@ func TestIpkAsTarReadsIt(t *testing.T) {
 		"drwxr-xr-x ./etc/init.d/", "-rwxr-xr-x ./etc/init.d/netpilot-agent", "drwx------ ./etc/netpilot/",
 		"drwxr-xr-x ./etc/uci-defaults/", "-rwxr-xr-x ./etc/uci-defaults/80-netpilot",
 		"drwxr-xr-x ./lib/", "drwxr-xr-x ./lib/upgrade/", "drwxr-xr-x ./lib/upgrade/keep.d/", "-rw-r--r-- ./lib/upgrade/keep.d/netpilot",
-		"drwxr-xr-x ./usr/", "drwxr-xr-x ./usr/sbin/", "-rwxr-xr-x ./usr/sbin/netpilot-agent",
+		"drwxr-xr-x ./usr/", "drwxr-xr-x ./usr/libexec/", "drwxr-xr-x ./usr/libexec/rpcd/", "lrwxrwxrwx ./usr/libexec/rpcd/netpilot",
+		"drwxr-xr-x ./usr/sbin/", "-rwxr-xr-x ./usr/sbin/netpilot-agent",
 		"drwxr-xr-x ./usr/share/", "drwxr-xr-x ./usr/share/acl.d/", "-rw-r--r-- ./usr/share/acl.d/netpilot.json",
 	}
 	if got := list("data.tar.gz"); !slices.Equal(got, want) {
@@ -363,7 +364,7 @@ func TestApkAsDumpShowsIt(t *testing.T) {
 		"netpilot-agent.conffiles":        "/etc/config/netpilot\n",
 		"netpilot-agent.conffiles_static": fmt.Sprintf("/etc/config/netpilot %x\n", sha256.Sum256([]byte(files["etc/config/netpilot"]))),
 		"netpilot-agent.list": "/etc/capabilities/netpilot.json\n/etc/config/netpilot\n/etc/hotplug.d/iface/80-netpilot\n/etc/hotplug.d/ntp/80-netpilot\n" +
-			"/etc/init.d/netpilot-agent\n/etc/uci-defaults/80-netpilot\n/lib/upgrade/keep.d/netpilot\n/usr/sbin/netpilot-agent\n/usr/share/acl.d/netpilot.json\n",
+			"/etc/init.d/netpilot-agent\n/etc/uci-defaults/80-netpilot\n/lib/upgrade/keep.d/netpilot\n/usr/libexec/rpcd/netpilot\n/usr/sbin/netpilot-agent\n/usr/share/acl.d/netpilot.json\n",
 	} {
 		if got := files["lib/apk/packages/"+path]; got != want {
 			t.Errorf("%s: got %q, want %q", path, got, want)
@@ -374,8 +375,9 @@ func TestApkAsDumpShowsIt(t *testing.T) {
 // standIn are the parts of OpenWrt's build system that the Makefiles include,
 // as far as installing goes.
 var standIn = map[string]string{
-	"rules.mk":                      "INCLUDE_DIR:=$(TOPDIR)/include\nBUILD_DIR:=$(TOPDIR)/build\nINSTALL_DIR:=install -d -m0755\nINSTALL_BIN:=install -m0755\nINSTALL_DATA:=install -m0644\nINSTALL_CONF:=install -m0600\n",
+	"rules.mk":                      "INCLUDE_DIR:=$(TOPDIR)/include\nBUILD_DIR:=$(TOPDIR)/build\nINSTALL_DIR:=install -d -m0755\nINSTALL_BIN:=install -m0755\nINSTALL_DATA:=install -m0644\nINSTALL_CONF:=install -m0600\nLN:=ln -sf\n",
 	"include/package.mk":            "define BuildPackage\ninstall:\n\t$$(call Package/$(1)/install,$(DESTDIR))\nsay:\n\t@echo version=$(PKG_VERSION) user=$(USERID)\nendef\nall: install\n",
+	"luci.mk":                       "all: install\ninstall:\n\tmkdir -p $(DESTDIR)/www\n\tcp -R htdocs/. $(DESTDIR)/www/\n\tcp -R root/. $(DESTDIR)/\n",
 	"lang/golang/golang-package.mk": "GO_PKG_BUILD_BIN_DIR:=$(TOPDIR)/bin\ndefine GoBinPackage\nendef\n",
 }
 
@@ -408,7 +410,11 @@ func TestBuildSystemInstallsTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []*recipe{testRecipe(t, "1.2.3", []byte("binary")), &vendors} {
+	luci, err := luciRecipe("../../openwrt-package")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []*recipe{testRecipe(t, "1.2.3", []byte("binary")), &vendors, &luci} {
 		root := filepath.Join(dest, p.name)
 		cmd := exec.Command("make", "-C", filepath.Join(feed, p.name), "TOPDIR="+top, "DESTDIR="+root, "install")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -416,7 +422,7 @@ func TestBuildSystemInstallsTheSame(t *testing.T) {
 		}
 		want := make(map[string]string)
 		for _, f := range p.files {
-			want[f.path] = fmt.Sprintf("%v %x", f.mode, sha256.Sum256(f.content))
+			want[f.path] = fmt.Sprintf("%v %x", f.mode, sha256.Sum256(append(f.content, f.target...)))
 		}
 		got := make(map[string]string)
 		err := fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
@@ -428,6 +434,11 @@ func TestBuildSystemInstallsTheSame(t *testing.T) {
 				return err
 			}
 			var text []byte
+			if d.Type() == fs.ModeSymlink {
+				target, err := os.Readlink(filepath.Join(root, path))
+				got[path] = fmt.Sprintf("%v %x", info.Mode(), sha256.Sum256([]byte(target)))
+				return err
+			}
 			if !d.IsDir() {
 				text, err = os.ReadFile(filepath.Join(root, path))
 			}

@@ -114,6 +114,12 @@ func TestInstallScript(t *testing.T) {
 			if _, err := os.Stat(r.path("etc/netpilot")); err == nil {
 				t.Error("--purge left the identity")
 			}
+			// Where LuCI is, its page comes along.
+			r.check(os.MkdirAll(r.path("www/luci-static/resources"), 0o755))
+			r.calls()
+			r.installs(0, "next: netpilot-agent enroll", "--feed", url)
+			wantInOrder(t, r.calls(), m.install+" luci-app-netpilot")
+			r.installs(0, "identity and history stay", "--uninstall")
 
 			r.write("tmp/wrong-signature", "", 0o644)
 			r.installs(1, "not installed: "+m.name+" refused", "--feed", url)

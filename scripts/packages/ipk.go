@@ -20,7 +20,7 @@ const (
 func (r *recipe) ipk() (name string, content []byte, err error) {
 	p := ipk.Package{
 		Control: ipk.Control{
-			Package: r.name, Version: r.opkg, Depends: r.depends, Section: section, RequireUser: r.user,
+			Package: r.name, Version: r.opkg, Depends: r.depends, Section: r.section, RequireUser: r.user,
 			License: license, URL: homepage, Maintainer: maintainer, Architecture: r.arch, Description: r.description,
 		},
 		Time: r.time, Conffiles: r.conffiles,
@@ -30,7 +30,7 @@ func (r *recipe) ipk() (name string, content []byte, err error) {
 		p.Scripts["postinst-pkg"] = r.postinst
 	}
 	for _, f := range r.files {
-		p.Files = append(p.Files, ipk.File{Path: f.path, Mode: f.mode, Content: f.content})
+		p.Files = append(p.Files, ipk.File{Path: f.path, Mode: f.mode, Content: f.content, Target: f.target})
 	}
 	content, err = p.Bytes()
 	return p.FileName(), content, err

@@ -23,7 +23,7 @@ type page struct {
 
 type archRow struct {
 	Arch, Target string
-	Files        []pageFile // agent's ipk and apk, vendors' ipk and apk
+	Files        []pageFile // ipk and apk of the agent, of the vendors and of the page for LuCI
 }
 
 type pageFile struct {

@@ -148,6 +148,9 @@ func (r *router) put(path string, mode fs.FileMode, content []byte, keep bool, s
 		r.check(os.Chmod(r.path(path), mode.Perm()))
 		return
 	}
+	if mode&fs.ModeSymlink != 0 {
+		return // none of the scripts needs what the links are for
+	}
 	if old, err := os.ReadFile(r.path(path)); err == nil && keep && !bytes.Equal(old, content) {
 		path += suffix
 	}
