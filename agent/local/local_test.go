@@ -199,8 +199,14 @@ func TestOneDaemon(t *testing.T) {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is left behind: %v", err)
 	}
-	if err := Serve(t.Context(), filepath.Join(path, "no", "dir"), echo, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), path) {
-		t.Errorf("no directory: got %v", err)
+	file := filepath.Join(scratch(t), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // should it serve after all
+	defer cancel()
+	if err := Serve(ctx, filepath.Join(file, "s"), echo, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("a file where the directory should be: got %v", err)
 	}
 }
 

@@ -74,7 +74,7 @@ func TestRotate(t *testing.T) {
 		if s, ok := r.standing(fresh); !ok || s != (store.Standing{}) {
 			t.Errorf("the new secret: got %+v, %v, want the present one", s, ok)
 		}
-		if s, ok := r.standing(old); !ok || s.Until.Sub(time.Now()).Round(time.Minute) != time.Hour {
+		if s, ok := r.standing(old); !ok || time.Until(s.Until).Round(time.Minute) != time.Hour {
 			t.Errorf("the old secret: got %+v, %v, want good for an hour", s, ok)
 		}
 		mu.Lock()
