@@ -231,7 +231,7 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 	r.agent.Truth.Meter = truth.NewMeter(truth.Root(r.root))
 	r.truth.Daemon = func(ctx context.Context) truth.Daemon { return daemonTruth(r.agent.BriefStatus(ctx)) }
 	table := method.New(r.agent)
-	access := remoteAccess(r.config.RemoteAccess)
+	access := method.Remote(r.config.RemoteAccess)
 	r.agent.Hello = func() wire.Hello {
 		return wire.Hello{
 			RouterID: string(facts.ID), Name: facts.Hostname, Model: facts.Model, Release: facts.Release,
@@ -350,16 +350,6 @@ func together(ctx context.Context, tasks []func(context.Context) error) error {
 		return cause
 	}
 	return nil
-}
-
-func remoteAccess(a config.Access) method.Access {
-	switch a {
-	case config.AccessRead:
-		return method.AccessRead
-	case config.AccessFull:
-		return method.AccessWrite
-	}
-	return method.AccessNone
 }
 
 func uplinkStatus(id config.Identity, s uplink.State) method.UplinkStatus {

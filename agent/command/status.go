@@ -134,6 +134,9 @@ func writeStatus(w io.Writer, s method.Status) error {
 	} else {
 		row("nlbwmon", "CANNOT BE READ")
 	}
+	if s.ResetAt != nil {
+		row("reset", "usage counts from %s; take it back: netpilot-agent reset --clear", s.ResetAt.Format(time.RFC3339))
+	}
 	for _, f := range n.Tried {
 		row("not by "+f.Source, "%s", usage.Clean(f.Error, 300))
 	}

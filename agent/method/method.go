@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/netpilot/netpilot/agent/config"
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
 )
@@ -24,6 +25,18 @@ const (
 	AccessWrite        // change the router's state
 	AccessOwner        // stands on the router: may name its files
 )
+
+// Remote is what the relay may do where the owner's option remote_access says
+// that.
+func Remote(word config.Access) Access {
+	switch word {
+	case config.AccessRead:
+		return AccessRead
+	case config.AccessFull:
+		return AccessWrite
+	}
+	return AccessNone
+}
 
 // handler answers one call. Its result is one JSON value of at most
 // wire.MaxResult bytes.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/netpilot/netpilot/agent/baseline"
+	"github.com/netpilot/netpilot/agent/config"
 	"github.com/netpilot/netpilot/agent/identity"
 	"github.com/netpilot/netpilot/agent/live"
 	"github.com/netpilot/netpilot/agent/source"
@@ -117,42 +118,74 @@ func call(t *testing.T, a *Agent, access Access, name, params string, v any) {
 	}
 }
 
-// Who may call what. The closed set stands here again, so that a new method is
-// a decision.
-func TestScopes(t *testing.T) {
+// TestRemoteAccess is who may call what: the relay where remote_access has each
+// of its values, and the router's own shell. The closed set stands here again,
+// so that a new method is a decision.
+func TestRemoteAccess(t *testing.T) {
 	a, _ := newAgent(t, "live-lab")
 	a.History = fakeHistory{}
 	a.Live = live.New(&live.Stream{})
 	a.Doctor = func(context.Context) truth.Report { return truth.Report{Healthy: true} }
 	table := New(a)
-	params := map[string]string{"devices.set": `{"mac":"02:77:00:00:00:11","alias":"x"}`,
-		"usage.device": `{"mac":"02:77:00:00:00:11"}`, "nlbw": `{"args":["-c","json"]}`, "usage.live": `{"action":"stop"}`,
-		"usage.reset": `{"id":"1"}`, "preferences.set": `{}`,
-	}
 	ctx := wire.WithPeer(t.Context(), nobodyThere{})
-	for name, needs := range map[string]Access{
-		"audit": AccessOwner, "devices.list": AccessRead, "devices.set": AccessWrite, "network.scan": AccessRead, "status": AccessRead, "usage.current": AccessRead, "usage.device": AccessRead, "usage.records": AccessRead, "nlbw": AccessRead,
-		"usage.history": AccessRead, "usage.summary": AccessRead, "usage.live": AccessRead, "hello": AccessRead, "doctor": AccessRead,
-		"usage.reset": AccessWrite, "preferences.get": AccessRead, "preferences.set": AccessWrite,
-	} {
-		for access := AccessNone; access <= AccessOwner; access++ {
-			_, err := table.Call(ctx, access, name, json.RawMessage(params[name]))
-			if allowed := access >= needs; allowed != (err == nil) || !allowed && usage.KindOf(err) != usage.Forbidden {
-				t.Errorf("%s with access %d: got %v, want allowed %t", name, access, err, allowed)
+	const (
+		no = iota
+		yes
+	)
+	rows := []struct {
+		method, params         string
+		off, read, full, shell int
+	}{
+		{"audit", ``, no, no, no, yes},
+		{"hello", ``, no, yes, yes, yes},
+		{"status", ``, no, yes, yes, yes},
+		{"doctor", ``, no, yes, yes, yes},
+		{"devices.list", ``, no, yes, yes, yes},
+		{"devices.set", `{"mac":"02:77:00:00:00:11","alias":"x"}`, no, no, yes, yes},
+		{"network.scan", ``, no, yes, yes, yes},
+		{"usage.current", ``, no, yes, yes, yes},
+		{"usage.device", `{"mac":"02:77:00:00:00:11"}`, no, yes, yes, yes},
+		{"usage.records", ``, no, yes, yes, yes},
+		{"usage.history", ``, no, yes, yes, yes},
+		{"usage.summary", ``, no, yes, yes, yes},
+		{"usage.live", `{"action":"stop"}`, no, yes, yes, yes},
+		{"usage.reset", `{"id":"1"}`, no, no, yes, yes},
+		{"preferences.get", ``, no, yes, yes, yes},
+		{"preferences.set", `{}`, no, no, yes, yes},
+		{"preferences.set", `{"ca_file":"/x"}`, no, no, no, yes},
+		{"nlbw", `{"args":["-c","json"]}`, no, yes, yes, yes},
+		{"nlbw", `{"args":["-z"]}`, no, no, yes, yes},
+		{"nlbw", `{"args":["-c","commit"]}`, no, no, yes, yes},
+		{"nlbw", `{"args":["-c","json","-S","/x"]}`, no, no, no, yes},
+	}
+	a.Root = t.TempDir()
+	if err := os.MkdirAll(filepath.Join(a.Root, "etc/config"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for _, row := range rows {
+		named[row.method] = true
+		for access, allowed := range map[Access]int{
+			Remote(config.AccessOff): row.off, Remote(config.AccessRead): row.read, Remote(config.AccessFull): row.full, AccessOwner: row.shell,
+		} {
+			_, err := table.Call(ctx, access, row.method, json.RawMessage(row.params))
+			if (allowed == yes) != (err == nil) || allowed == no && usage.KindOf(err) != usage.Forbidden {
+				t.Errorf("%s %s with access %d: got %v, want allowed %t", row.method, row.params, access, err, allowed == yes)
 			}
-			if got := slices.Contains(table.Names(access), name); got != (access >= needs) {
-				t.Errorf("%s with access %d: listed %t", name, access, got)
+			if access == AccessNone && (err == nil || !strings.Contains(err.Error(), "turned remote access off")) {
+				t.Errorf("%s: got %v", row.method, err)
 			}
-			if err != nil && access == AccessNone && !strings.Contains(err.Error(), "turned remote access off") {
-				t.Errorf("%s: got %v", name, err)
-			}
-			if err != nil && access != AccessNone && strings.Contains(err.Error(), "allows reading only") != (needs == AccessWrite) {
-				t.Errorf("%s with access %d: got %v", name, access, err)
+			// A method may be there and refuse some of its params.
+			if listed := slices.Contains(table.Names(access), row.method); !listed && (allowed == yes || access == AccessOwner) {
+				t.Errorf("%s with access %d is not listed", row.method, access)
 			}
 		}
 	}
-	if names := table.Names(AccessOwner); len(names) != 17 || !slices.IsSorted(names) {
-		t.Errorf("got methods %q", names)
+	if names := table.Names(AccessOwner); len(names) != len(named) || !slices.IsSorted(names) {
+		t.Errorf("got methods %q, of which %d are in this test", names, len(named))
+	}
+	if got := Remote("nonsense"); got != AccessNone {
+		t.Errorf("an unknown word gives access %d", got)
 	}
 }
 
@@ -169,49 +202,10 @@ func TestUnknownMethod(t *testing.T) {
 	}
 }
 
-func TestBadParams(t *testing.T) {
+// TestGoodParams is what is no fault: nothing, unknown members, huge numbers
+// that mean all.
+func TestGoodParams(t *testing.T) {
 	a, _ := newAgent(t, "live-lab")
-	lists := []string{"usage.current", "usage.records", "usage.device"}
-	for _, tt := range []struct {
-		methods []string
-		params  string
-		want    string
-	}{
-		{lists, `[]`, "bad params"},
-		{lists, `"mac"`, "bad params"},
-		{lists, `{"mac":7}`, "bad params"},
-		{lists, `{"limit":"7"}`, "bad params"},
-		{lists, `{"limit":1.5}`, "bad params"},
-		{lists, `{"limit":99999999999999999999}`, "bad params"},
-		{lists, `{"offset":true}`, "bad params"},
-		{lists, `{"limit":1`, "bad params"},
-		{lists, `{"limit":-1}`, "must not be negative"},
-		{lists, `{"offset":-9223372036854775808}`, "must not be negative"},
-		{lists, `{"sort":"name"}`, "choose total, rx, tx or conns"},
-		{lists, `{"sort":"` + strings.Repeat("x", 5000) + `"}`, "cannot sort by"},
-		{lists, `{"mac":"02:77:00:00:00"}`, "not a MAC address"},
-		{lists, `{"mac":"02:77:00:00:00:1g"}`, "not a MAC address"},
-		{lists, `{"period":"2026-11"}`, "not a period"},
-		{lists, `{"period":"24"}`, "not a period"},
-		{lists, `{"period":"../../etc/passwd"}`, "not a period"},
-		{lists, `{"period":"2026-13-01"}`, "not a period"},
-		{[]string{"usage.device"}, ``, "needs a mac"},
-		{[]string{"usage.device"}, `null`, "needs a mac"},
-		{[]string{"usage.device"}, `{}`, "needs a mac"},
-		{[]string{"usage.device"}, `{"mac":null}`, "needs a mac"},
-		{[]string{"usage.device"}, `{"mac":"00:00:00:00:00:00"}`, "is no device"},
-		{[]string{"nlbw"}, `{"args":"-c json"}`, "bad params"},
-		{[]string{"nlbw"}, `{"args":[1]}`, "bad params"},
-		{[]string{"nlbw"}, `["-c","json"]`, "bad params"},
-	} {
-		for _, name := range tt.methods {
-			_, err := New(a).Call(t.Context(), AccessRead, name, json.RawMessage(tt.params))
-			if usage.KindOf(err) != usage.Invalid || err == nil || !strings.Contains(err.Error(), tt.want) || len(err.Error()) > 300 {
-				t.Errorf("%s %.80s: got %v, want invalid, %q", name, tt.params, err, tt.want)
-			}
-		}
-	}
-	// What is no fault: nothing, unknown members, huge numbers that mean all.
 	for _, params := range []string{"", "null", " ", "{}", `{"future":1}`, `{"limit":9223372036854775807}`, fmt.Sprintf(`{"limit":%d,"offset":%d}`, math.MaxInt, 1), `{"mac":"","period":"","sort":""}`, `{"source":"/etc/passwd"}`} {
 		var got struct {
 			Source  string

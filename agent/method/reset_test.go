@@ -37,6 +37,10 @@ func TestReset(t *testing.T) {
 	if r.ResetAt == nil || r.Repeated || r.ID != "one" {
 		t.Fatalf("got %+v", r)
 	}
+	var status Status
+	if call(t, a, AccessRead, "status", `{"brief":true}`, &status); status.ResetAt == nil || !status.ResetAt.Equal(*r.ResetAt) || status.Nlbwmon.OK {
+		t.Errorf("brief status: %+v", status)
+	}
 	call(t, a, AccessRead, "usage.current", "", &after)
 	if after.ResetAt == nil || len(after.Devices) != 0 || after.Total != 0 {
 		t.Errorf("after: %+v", after)

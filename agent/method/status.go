@@ -24,6 +24,7 @@ type Status struct {
 	Nlbwmon      NlbwmonStatus `json:"nlbwmon"`
 	History      HistoryStatus `json:"history"`
 	Uplink       UplinkStatus  `json:"uplink"`
+	ResetAt      *time.Time    `json:"reset_at"` // since when everything is counted, null: since the start of the period
 
 	Devices  *identity.State `json:"devices,omitempty"`
 	Counting *usage.Counting `json:"counting"` // over the last day; null where nobody looks
@@ -113,6 +114,9 @@ func (discard) Add(*usage.Record) {}
 func (a *Agent) BriefStatus(ctx context.Context) Status {
 	s := a.Status(ctx)
 	s.Timestamp = a.Now()
+	if at := a.Baseline.At(nil); !at.IsZero() {
+		s.ResetAt = &at
+	}
 	s.Counting = a.Truth.History(usage.Range{From: s.Timestamp.Add(-usage.Day), To: s.Timestamp})
 	if a.Devices != nil {
 		state := a.Devices().State()
