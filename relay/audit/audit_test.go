@@ -155,6 +155,7 @@ func TestStoreFails(t *testing.T) {
 		}
 		r.db.breakIt(false)
 		time.Sleep(2 * soon)
+		synctest.Wait() // for the log
 		got := r.kept()
 		if len(got) != r.room+1 || !strings.Contains(got[0], "first") || !strings.Contains(got[len(got)-1], "relay audit lost  6 rows were given up") {
 			t.Errorf("got %d rows, the first %q, the last %q", len(got), got[0], got[len(got)-1])
