@@ -70,24 +70,30 @@ func (s *Store) Save() error {
 }
 
 func (s *Store) save() error {
-	room := 4 << 10
-	for name, data := range s.blobs {
-		room += len(name) + len(data) + 2*binary.MaxVarintLen32
-	}
-	body := s.appendState(make([]byte, 0, room))
+	// Blobs are large and go to the file from where they are.
+	parts := make([][]byte, 1, 2+2*len(s.blobs))
+	frame := s.appendState(make([]byte, 0, 4<<10))
 	for _, name := range slices.Sorted(maps.Keys(s.blobs)) {
-		body = appendText(body, name)
-		body = binary.AppendUvarint(body, uint64(len(s.blobs[name])))
-		body = append(body, s.blobs[name]...)
+		frame = appendText(frame, name)
+		frame = binary.AppendUvarint(frame, uint64(len(s.blobs[name])))
+		parts = append(parts, frame, s.blobs[name])
+		frame = nil
+	}
+	if frame != nil {
+		parts = append(parts, frame)
+	}
+	size, sum := 0, uint32(0)
+	for _, p := range parts {
+		size, sum = size+len(p), crc32.Update(sum, castagnoli, p)
 	}
 	head := []byte(stateMagic)
-	head = binary.LittleEndian.AppendUint32(head, uint32(len(body)))
-	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(body, castagnoli))
+	head = binary.LittleEndian.AppendUint32(head, uint32(size))
+	parts[0] = binary.LittleEndian.AppendUint32(head, sum)
 	f, err := s.fs.Open(s.path(stateNew), true)
 	if err != nil {
 		return fmt.Errorf("save history: %w", err)
 	}
-	err = errors.Join(f.Truncate(0), writeAll(f, head, body), f.Close())
+	err = errors.Join(f.Truncate(0), writeAll(f, parts...), f.Close())
 	if err == nil {
 		err = s.fs.Rename(s.path(stateNew), s.path(stateName))
 	}

@@ -111,8 +111,13 @@ func (s *Sampler) keep() error {
 		return err
 	}
 	store := s.opts.History
+	// The store holds the last state until it has this one, so two take turns.
+	state := s.ledger.State(s.spare[:0])
+	if err := store.PutBlob(ledgerBlob, state); err != nil {
+		return err
+	}
+	s.state, s.spare = state, s.state
 	return errors.Join(
-		store.PutBlob(ledgerBlob, s.ledger.State(nil)),
 		store.PutBlob(clockBlob, clock),
 		store.PutBlob(pendingBlob, pending),
 	)

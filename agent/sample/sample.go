@@ -69,6 +69,8 @@ type Sampler struct {
 	noted    bool      // BootFile names this boot
 	pending  pending
 	trouble  string // the failure that stands in the log
+	state    []byte // the ledger's, as the history has it
+	spare    []byte // the one before
 
 	mu     sync.Mutex // guards below
 	report report

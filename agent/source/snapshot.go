@@ -76,7 +76,9 @@ func (k *Kept) read(path string, order nlbwmon.AddrOrder, sink usage.Sink) (nlbw
 	snap, err := nlbwmon.ReadSnapshot(path, order,
 		func(_ nlbwmon.Header, rows int) {
 			sink.Begin(rows)
-			k.rows = make([]usage.Record, 0, min(rows, maxKept))
+			if k.rows = k.rows[:0]; cap(k.rows) < min(rows, maxKept) || cap(k.rows) > 2*rows {
+				k.rows = make([]usage.Record, 0, min(rows, maxKept))
+			}
 		},
 		func(rec *usage.Record) {
 			sink.Add(rec)

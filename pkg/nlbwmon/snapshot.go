@@ -1,6 +1,7 @@
 package nlbwmon
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -123,7 +124,9 @@ func (s *snapshotReader) attempt() (Snapshot, error) {
 	var first, second maphash.Hash
 	second.SetSeed(first.Seed())
 
-	snap, err := s.rows(io.TeeReader(io.LimitReader(f, before.Size()), &first), before.Size())
+	// The decoder takes a buffered reader as it is, so both passes share one.
+	in := bufio.NewReaderSize(io.TeeReader(io.LimitReader(f, before.Size()), &first), bufferSize)
+	snap, err := s.rows(in, before.Size())
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -131,7 +134,8 @@ func (s *snapshotReader) attempt() (Snapshot, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return Snapshot{}, fmt.Errorf("rewind nlbwmon snapshot: %w", err)
 	}
-	if _, err := io.Copy(&second, io.LimitReader(f, before.Size())); err != nil {
+	in.Reset(io.LimitReader(f, before.Size()))
+	if _, err := in.WriteTo(&second); err != nil {
 		return Snapshot{}, fmt.Errorf("read nlbwmon snapshot again: %w", err)
 	}
 	after, err := f.Stat()

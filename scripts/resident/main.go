@@ -1,6 +1,9 @@
 // Resident measures what memory the agent's daemon takes over simulated days:
 // VmRSS as the kernel says it, at the end of each day.
 //
+// It takes about half a minute a day: a look takes some milliseconds, and the
+// days follow each other as fast as the machine computes.
+//
 // What is real: the daemon (all of agent/command, in a process of its own, as
 // the service sets its garbage collector), its history with 35 days of a
 // household in it, the files, the TLS link over loopback to a real relay, and
@@ -96,6 +99,7 @@ func measure(ctx context.Context, args []string, out io.Writer) (err error) {
 	days := f.Int("days", 10, "simulated days")
 	f.Float64Var(&b.limit, "limit", 14, "MB of resident memory allowed at the end")
 	f.Float64Var(&b.growth, "growth", 5, "percent that the last days but the first may add")
+	rest := f.Duration("rest", 5*time.Second, "of the machine's own time before memory is measured; a router rests 30 s between two looks, in which Go gives memory back")
 	f.StringVar(&b.memLimit, "gomemlimit", "8MiB", "as the service sets it: 8MiB on a router with 64 MB of RAM")
 	f.StringVar(&b.percent, "gogc", "50", "as the service sets it")
 	if err := f.Parse(args); err != nil {
@@ -116,6 +120,11 @@ func measure(ctx context.Context, args []string, out io.Writer) (err error) {
 	for day := 1; day <= *days; day++ {
 		if err := b.day(ctx); err != nil {
 			return fmt.Errorf("day %d: %w", day, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(*rest):
 		}
 		var anon float64
 		if last, anon, err = b.resident(); err != nil {
