@@ -81,6 +81,7 @@ func (p *program) runDump(c *cli.Context) error {
 	case "table":
 		err = answer.WriteTable(p.stdout)
 	case "csv":
+		p.warn(answer.Counting)
 		err = answer.WriteCSV(p.stdout)
 	default:
 		if err = answer.WriteJSON(p.stdout); err == nil {

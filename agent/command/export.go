@@ -60,6 +60,7 @@ func (p *program) runExport(c *cli.Context) error {
 		return err
 	}
 	params["limit"] = 0
+	p.warn(x.head.Counting)
 	write := x.csv
 	if format == "json" {
 		write = x.json
@@ -187,8 +188,8 @@ func (x *exporter) json(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b, `{"from":%q,"to":%q,"resolution_seconds":%d,"by":%q,"gaps":%s,"buckets":[`, x.head.From.Format(time.RFC3339), x.head.To.Format(time.RFC3339),
-		x.head.ResolutionSeconds, x.params["by"], gaps)
+	fmt.Fprintf(b, `{"from":%q,"to":%q,"resolution_seconds":%d,"by":%q,"counting":%s,"gaps":%s,"buckets":[`, x.head.From.Format(time.RFC3339), x.head.To.Format(time.RFC3339),
+		x.head.ResolutionSeconds, x.params["by"], x.head.Counting.AppendJSON(nil), gaps)
 	comma := "\n"
 	if err := x.each(func() (int, error) {
 		var t struct {

@@ -78,6 +78,7 @@ type timeline struct {
 		TxPkts  uint64 `json:"packets_tx"`
 		Conns   uint64 `json:"connections"`
 	}
+	Counting   *usage.Counting
 	Gaps       []gap
 	NextOffset int    `json:"next_offset"`
 	TotalBytes uint64 `json:"total_bytes"`
@@ -191,6 +192,9 @@ func (p *program) historyTable(t *timeline) error {
 		return err
 	}
 	fmt.Fprintf(p.stdout, "\ntotal %s\n", usage.Bytes(t.TotalBytes))
+	if err := t.Counting.WriteText(p.stdout); err != nil {
+		return err
+	}
 	for _, g := range t.Gaps {
 		fmt.Fprintf(p.stdout, "unknown: %s to %s, %s\n", g.From.Format(time.RFC3339), g.To.Format(time.RFC3339), usage.Clean(g.Reason, 200))
 	}
@@ -213,7 +217,16 @@ func (t *timeline) cells(i int) []string {
 		n(b.Rx), n(b.Tx), n(b.RxPkts), n(b.TxPkts), n(b.Conns), usage.SafeCell(b.Alias), usage.SafeCell(b.Group), b.Category}
 }
 
+// warn says on stderr that counting is not right, beside an output that has no
+// place for it.
+func (p *program) warn(c *usage.Counting) {
+	if c != nil && !c.OK {
+		_ = c.WriteText(p.stderr)
+	}
+}
+
 func (p *program) historyCSV(t *timeline) error {
+	p.warn(t.Counting)
 	w := csv.NewWriter(p.stdout)
 	if err := w.Write(historyHead); err != nil {
 		return err

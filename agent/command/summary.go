@@ -52,7 +52,8 @@ type totals struct {
 		Rx    uint64 `json:"bytes_rx"`
 		Tx    uint64 `json:"bytes_tx"`
 	} `json:"daily_totals"`
-	Gaps []gap
+	Counting *usage.Counting
+	Gaps     []gap
 }
 
 func (p *program) runSummary(c *cli.Context) error {
@@ -85,6 +86,9 @@ func (p *program) runSummary(c *cli.Context) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t  %s\n", usage.Bytes(d.Rx), usage.Bytes(d.Tx), usage.Bytes(d.Bytes), d.Date)
 	}
 	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := s.Counting.WriteText(p.stdout); err != nil {
 		return err
 	}
 	for _, g := range s.Gaps {
@@ -137,7 +141,7 @@ func (p *program) runReport(c *cli.Context) error {
 	r := usage.Report{
 		Router: facts.Hostname, Generated: p.now().In(t.From.Location()),
 		Span:  usage.Span{Range: usage.Range{From: t.From, To: t.To}, Resolution: time.Duration(t.ResolutionSeconds) * time.Second},
-		Total: usage.Counters{RxBytes: s.Rx, TxBytes: s.Tx},
+		Total: usage.Counters{RxBytes: s.Rx, TxBytes: s.Tx}, Counting: s.Counting,
 	}
 	for _, b := range t.Buckets {
 		r.Slots = append(r.Slots, usage.Slot{Start: b.Start, Length: time.Duration(b.Seconds) * time.Second, Counters: usage.Counters{RxBytes: b.Rx, TxBytes: b.Tx}})

@@ -3,6 +3,7 @@ package usage
 import (
 	"io"
 	"strconv"
+	"strings"
 )
 
 // Counting says whether the numbers beside it can be trusted.
@@ -54,27 +55,36 @@ func (c *Counting) AppendJSON(dst []byte) []byte {
 	return append(dst, "]}"...)
 }
 
+// lines are it for a person: whether the numbers are right, then the reasons.
+// There are none of a nil one.
+func (c *Counting) lines() []string {
+	if c == nil {
+		return nil
+	}
+	head := "counting: no fault known"
+	if !c.OK {
+		head = "counting: NOT RIGHT"
+	}
+	if c.Accuracy != nil {
+		head += ", " + strconv.FormatFloat(100**c.Accuracy, 'f', 1, 64) + " % of what the WAN moved"
+	}
+	lines := []string{head}
+	for _, r := range c.Reasons {
+		line := Clean(r.Text, 512)
+		if r.Cure != "" {
+			line += "; try: " + Clean(r.Cure, 256)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
 // WriteText writes it for a person: a line, and one for each reason.
 func (c *Counting) WriteText(w io.Writer) error {
 	if c == nil {
 		return nil
 	}
-	line := "counting: no fault known"
-	if !c.OK {
-		line = "counting: NOT RIGHT"
-	}
-	if c.Accuracy != nil {
-		line += ", " + strconv.FormatFloat(100**c.Accuracy, 'f', 1, 64) + " % of what the WAN moved"
-	}
-	line += "\n"
-	for _, r := range c.Reasons {
-		line += "  " + Clean(r.Text, 512)
-		if r.Cure != "" {
-			line += "; try: " + Clean(r.Cure, 256)
-		}
-		line += "\n"
-	}
-	_, err := io.WriteString(w, line)
+	_, err := io.WriteString(w, strings.Join(c.lines(), "\n  ")+"\n")
 	return err
 }
 

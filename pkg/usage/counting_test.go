@@ -3,6 +3,7 @@ package usage_test
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -60,5 +61,39 @@ func TestCountingInAnswers(t *testing.T) {
 	var table bytes.Buffer
 	if err := answer.WriteTable(&table); err != nil || !strings.Contains(table.String(), "\ncounting: NOT RIGHT") {
 		t.Errorf("got %q, %v", table.String(), err)
+	}
+}
+
+// TestCountingInReports: a report says it in each of its forms, and a hostile
+// text stays text.
+func TestCountingInReports(t *testing.T) {
+	r := usage.Report{Counting: &usage.Counting{Reasons: []usage.Reason{{ID: "x", Text: "<b>less</b>", Cure: "more"}}}}
+	for name, c := range map[string]struct {
+		write func(io.Writer) error
+		want  string
+	}{
+		"text": {r.WriteText, "\ncounting: NOT RIGHT\n  <b>less</b>; try: more\n"},
+		"md":   {r.WriteMarkdown, "\ncounting: NOT RIGHT\n\n\\<b\\>less\\</b\\>; try: more\n"},
+		"html": {r.WriteHTML, "<p class=\"gap\">counting: NOT RIGHT</p>\n<p class=\"gap\">&lt;b&gt;less&lt;/b&gt;; try: more</p>\n"},
+	} {
+		var text strings.Builder
+		if err := c.write(&text); err != nil || !strings.Contains(text.String(), c.want) {
+			t.Errorf("%s: got %v\n%s\nwant %q in it", name, err, text.String(), c.want)
+		}
+	}
+	r.Counting = nil // nobody looked
+	var text strings.Builder
+	if err := r.WriteText(&text); err != nil || strings.Contains(text.String(), "counting") {
+		t.Errorf("got %v, %s", err, text.String())
+	}
+}
+
+// TestInterfacesCSV: where interfaces stand in for devices the rows are theirs.
+func TestInterfacesCSV(t *testing.T) {
+	a := usage.Answer{Interfaces: []usage.Interface{{Name: "br-lan", Counters: usage.Counters{RxBytes: 1, TxBytes: 2, RxPackets: 3, TxPackets: 4}}, {Name: "=\x1bx"}}}
+	var text strings.Builder
+	want := "interface,bytes_rx,bytes_tx,total_bytes,packets_rx,packets_tx\nbr-lan,1,2,3,3,4\n'=x,0,0,0,0,0\n"
+	if err := a.WriteCSV(&text); err != nil || text.String() != want {
+		t.Errorf("got %v\n%s\nwant\n%s", err, text.String(), want)
 	}
 }

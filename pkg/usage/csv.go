@@ -11,16 +11,26 @@ import (
 
 // WriteCSV writes the answer's page as CSV with a header line (RFC 4180, but
 // for lines that end as Unix tools expect). A cell that a spreadsheet would
-// take for a formula gets a leading quote.
+// take for a formula gets a leading quote. Where interfaces stand in for
+// devices the rows are theirs.
 func (a *Answer) WriteCSV(w io.Writer) error {
 	c := csv.NewWriter(w)
+	counters := []string{"bytes_rx", "bytes_tx", "total_bytes", "packets_rx", "packets_tx", "connections"}
+	if len(a.Interfaces) > 0 {
+		rows := [][]string{append([]string{"interface"}, counters[:5]...)} // nobody counts their connections
+		for i := range a.Interfaces {
+			cells := withCounters([]string{SafeCell(Clean(a.Interfaces[i].Name, MaxName))}, a.Interfaces[i].Counters)
+			rows = append(rows, cells[:len(rows[0])])
+		}
+		return c.WriteAll(rows)
+	}
 	head := map[View][]string{
 		ByDevice:  {"mac", "ip", "ips", "hostname"},
 		ByHost:    {"mac", "ip", "hostname"},
 		ByService: {"service", "proto", "port"},
 		ByRecord:  {"family", "proto", "port", "mac", "ip", "service"},
 	}[a.View]
-	head = append(head, "bytes_rx", "bytes_tx", "total_bytes", "packets_rx", "packets_tx", "connections")
+	head = append(head, counters...)
 	if a.View == ByDevice || a.View == ByHost {
 		head = append(head, "alias", "group", "category", "vendor", "name_source", "last_seen")
 	}

@@ -19,6 +19,7 @@ type Report struct {
 	Services []Service
 	Gaps     []Gap
 	Total    Counters
+	Counting *Counting // whether the numbers can be trusted; nil if nobody looked
 }
 
 // reportRows bounds the devices and services that a report lists by name.
@@ -65,6 +66,7 @@ func deviceName(d *Device) string {
 func (r *Report) WriteText(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprintf(b, "%s\n\ntotal %s: %s down, %s up\n", r.title(), Bytes(r.Total.Total()), Bytes(r.Total.RxBytes), Bytes(r.Total.TxBytes))
+	_ = r.Counting.WriteText(b) // b keeps its failure for Flush
 	peak := r.peak()
 	fmt.Fprintf(b, "\n%-12s %10s %10s\n", "when", "down", "up")
 	for i := range r.Slots {
@@ -93,6 +95,9 @@ func (r *Report) WriteText(w io.Writer) error {
 func (r *Report) WriteMarkdown(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprintf(b, "# %s\n\nTotal **%s**: %s down, %s up.\n", markdown(r.title()), Bytes(r.Total.Total()), Bytes(r.Total.RxBytes), Bytes(r.Total.TxBytes))
+	for _, line := range r.Counting.lines() {
+		fmt.Fprintf(b, "\n%s\n", markdown(line))
+	}
 	fmt.Fprint(b, "\n| when | down | up |\n|---|---:|---:|\n")
 	for i := range r.Slots {
 		s := &r.Slots[i]

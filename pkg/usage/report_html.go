@@ -41,6 +41,13 @@ func (r *Report) WriteHTML(w io.Writer) error {
 	fmt.Fprintf(b, pageHead, title)
 	fmt.Fprintf(b, "<h1>%s</h1>\n<p>Total <strong>%s</strong>: %s down, %s up. Made %s.</p>\n", title,
 		Bytes(r.Total.Total()), Bytes(r.Total.RxBytes), Bytes(r.Total.TxBytes), r.Generated.Format("2006-01-02 15:04 MST"))
+	class := ""
+	if r.Counting != nil && !r.Counting.OK {
+		class = ` class="gap"`
+	}
+	for _, line := range r.Counting.lines() {
+		fmt.Fprintf(b, "<p%s>%s</p>\n", class, html.EscapeString(line))
+	}
 	for _, g := range r.Gaps {
 		fmt.Fprintf(b, "<p class=\"gap\">Unknown: %s to %s, %s.</p>\n", r.label(g.From), r.label(g.To), html.EscapeString(Clean(g.Reason, 256)))
 	}

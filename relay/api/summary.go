@@ -229,7 +229,7 @@ func (a *API) usageReport(x *exchange, in *reportIn) (json.RawMessage, error) {
 	if link, online := a.hub.Online(x.router); online {
 		name = link.Hello.Name
 	}
-	r := &usage.Report{Router: name, Generated: a.Now().In(h.zone), Span: h.Span, Devices: s.Devices, Services: s.Services, Gaps: s.Gaps, Total: s.Total}
+	r := &usage.Report{Router: name, Generated: a.Now().In(h.zone), Span: h.Span, Devices: s.Devices, Services: s.Services, Gaps: s.Gaps, Total: s.Total, Counting: s.Counting}
 	add := func(slot usage.Slot, _ usage.Identity) error {
 		if len(r.Slots) == maxSlots {
 			return usage.Errorf(usage.Invalid, "more than %d rows; ask for a shorter span or a coarser resolution", maxSlots)

@@ -357,6 +357,9 @@ func TestHistory(t *testing.T) {
 		"history --by device --format csv":   "02:77:00:00:00:11,laptop,",
 		"history --by service --format csv":  ",HTTPS,",
 		"history --by family --format table": "IPv4",
+		"history --timeframe 1h":             `"counting":{"ok":`,
+		"history --format table":             "counting: no fault known",
+		"export --format json":               `"counting":{"ok":true`,
 		"summary --format table":             "02:77:00:00:00:11 laptop",
 		"report":                             "Usage of this router",
 		"report --format md":                 "| laptop | 02:77:00:00:00:11 |",
@@ -365,6 +368,41 @@ func TestHistory(t *testing.T) {
 		exit, stdout, stderr := r.command("", strings.Fields(args)...)
 		if exit != 0 || !strings.Contains(stdout, want) {
 			t.Errorf("%s: exit code %d, no %q in:\n%s%s", args, exit, want, stdout, stderr)
+		}
+	}
+	// The owner's word is taken by the running daemon, and is in every answer
+	// from then on; each can be asked by it.
+	const device = "02:77:00:00:00:11"
+	for _, args := range [][]string{{"alias", device, "Anna's laptop"}, {"group", device, "kids"}, {"category", device, "work"}} {
+		if exit, _, stderr := r.command("", append([]string{"devices"}, args...)...); exit != 0 {
+			t.Fatalf("devices %q: exit code %d, %s", args, exit, stderr)
+		}
+	}
+	const label = "Anna's laptop (kids, work)"
+	for args, want := range map[string]string{
+		"devices --group kids --format table":           "Anna's laptop",
+		"dump --group kids --format csv":                ",Anna's laptop,kids,work,",
+		"dump --format table":                           label,
+		"history --by device --group kids --format csv": ",Anna's laptop,kids,work",
+		"history --by device --format table":            label,
+		"history --by device --category work":           `"category":"work"`,
+		"export --by device --category work":            ",Anna's laptop,kids,work",
+		"summary --group kids --format table":           device + " " + label,
+		"summary --category work":                       `"group":"kids"`,
+		"report --group kids":                           label,
+		"report --category work --format md":            "| Anna's laptop \\(kids, work\\) | " + device,
+		"report --name anna's --format html":            "Nothing was counted",
+		"report --group kids --days 1 --format html":    "Anna&#39;s laptop (kids, work)",
+		"nlbw -c csv -g mac -i":                         "Anna's laptop",
+	} {
+		exit, stdout, stderr := r.command("", strings.Fields(args)...)
+		if exit != 0 || !strings.Contains(stdout, want) {
+			t.Errorf("%s: exit code %d, no %q in:\n%s%s", args, exit, want, stdout, stderr)
+		}
+	}
+	for _, args := range []string{"history --by device --group parents --format csv", "summary --category gaming", "export --group parents", "dump --group parents --format csv"} {
+		if exit, stdout, stderr := r.command("", strings.Fields(args)...); exit != 0 || strings.Contains(stdout, device) {
+			t.Errorf("%s: exit code %d, %s%s", args, exit, stdout, stderr)
 		}
 	}
 	for _, args := range []string{"history --by colour", "history --timeframe 2h", "history --days 1 --from 2026-11-01", "report --format pdf", "summary --limit 0"} {

@@ -1,0 +1,90 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// tidy makes the router's files those of a router in order, as far as doctor
+// looks at files.
+func (r *router) tidy() {
+	r.t.Helper()
+	for path, text := range map[string]string{
+		"usr/sbin/nlbwmon":  "",
+		"proc/1234/comm":    "nlbwmon\n",
+		"proc/mounts":       "overlayfs:/overlay / overlay rw 0 0\n",
+		"proc/net/route":    "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n",
+		"proc/net/if_inet6": "", "proc/net/ipv6_route": "",
+		"proc/net/netlink":                           "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n",
+		"proc/sys/net/core/rmem_max":                 "1048576\n",
+		"proc/sys/net/netfilter/nf_conntrack_acct":   "1\n",
+		"proc/sys/net/netfilter/nf_conntrack_events": "2\n",
+		"etc/openwrt_release":                        "DISTRIB_RELEASE='24.10.1'\n",
+		"etc/config/firewall":                        "config defaults\n",
+		"etc/config/network":                         "config interface 'lan'\n\toption device 'br-lan'\n\toption proto 'static'\n",
+		"etc/config/nlbwmon":                         "config nlbwmon\n\toption refresh_interval '1s'\n\tlist local_network '192.168.0.0/16'\n",
+	} {
+		path = filepath.Join(r.root, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			r.t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// TestDoctor: the verb beside a real daemon and a real relay ends with 0 where
+// all is well, and with 1 and the right name where it is not.
+func TestDoctor(t *testing.T) {
+	s, r := newServer(t), newRouter(t, lab, "live-lab")
+	r.tidy()
+	r.enrol(s)
+	r.run()
+	s.online(1)
+	doctor := func() (exit int, ids string) {
+		t.Helper()
+		if err := r.daemon.Refresh(); err != nil { // a snapshot is believed for two refreshes
+			t.Fatal(err)
+		}
+		exit, stdout, stderr := r.command("", "doctor", "--json")
+		var report struct {
+			Healthy  bool
+			Findings []struct{ ID, Severity string }
+		}
+		if err := json.Unmarshal([]byte(stdout), &report); err != nil || report.Healthy != (exit == 0) {
+			t.Fatalf("exit code %d, %v: %s%s", exit, err, stdout, stderr)
+		}
+		var all []string
+		for _, f := range report.Findings {
+			all = append(all, f.ID)
+		}
+		slices.Sort(all)
+		return exit, strings.Join(all, " ")
+	}
+	finds := func(what, want string) {
+		t.Helper()
+		var exit int
+		var ids string
+		until(t, what, func() bool {
+			exit, ids = doctor()
+			return ids == want
+		})
+		if (exit == 0) != (want == "") {
+			t.Errorf("%s: exit code %d with %q", what, exit, ids)
+		}
+	}
+	finds("all is well", "")
+	s.stop()
+	finds("the relay is gone", "relay-connect")
+	r.stop()
+	finds("the agent is gone too, and doctor dials itself", "agent-stopped relay-connect")
+	s.start()
+	finds("the relay is back", "agent-stopped")
+	s.admin("router", "revoke", r.id())
+	finds("the relay refuses the secret", "agent-stopped relay-token")
+}
