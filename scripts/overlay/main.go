@@ -1,16 +1,14 @@
 // Overlay writes the file that go build -overlay takes to build netpilot-agent
-// without the standard library's text/template, of which the agent prints
-// nothing: docs/decisions/0003-agent-size.md says what that is worth.
+// without packages of the standard library that it is linked with and has no
+// use for: docs/decisions/0003-agent-size.md says what each is worth.
 //
-// In its place stands a package of the same name that has what urfave/cli/v2
-// refers to and whose templates refuse to print. A use of anything else fails
-// to compile.
+// In the place of each stands a package of the same name with what refers to
+// it. A use of anything else fails to compile.
 package main
 
 import (
-	_ "embed"
+	"embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,8 +16,15 @@ import (
 	"strings"
 )
 
-//go:embed template.go.txt
-var standIn []byte
+//go:embed standin
+var standIns embed.FS
+
+// replaced are the packages, by the files that stand in.
+var replaced = map[string]string{
+	"template.go": "text/template",                // urfave/cli/v2 lays its help out with it
+	"regexp.go":   "regexp",                       // urfave/cli/v2 has one expression
+	"idna.go":     "vendor/golang.org/x/net/idna", // net/http writes foreign host names with it
+}
 
 func main() {
 	if len(os.Args) != 2 {
@@ -33,34 +38,42 @@ func main() {
 }
 
 func run(dir string) error {
-	out, err := exec.Command("go", "list", "-f", "{{.Dir}}", "text/template").Output()
+	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return fmt.Errorf("find text/template: %w", err)
-	}
-	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(out)), "*.go"))
-	if err != nil {
-		return err
-	}
-	if len(files) == 0 {
-		return errors.New("text/template has no files; is this a whole Go installation?")
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	ours := filepath.Join(dir, "template.go")
-	if err := os.WriteFile(ours, standIn, 0o644); err != nil {
-		return err
-	}
 	replace := make(map[string]string)
-	for _, f := range files {
-		if !strings.HasSuffix(f, "_test.go") {
-			replace[f] = "" // as if it were not there
+	for name, path := range replaced {
+		out, err := exec.Command("go", "list", "-f", "{{.Dir}}", path).Output()
+		if err != nil {
+			return fmt.Errorf("find %s: %w", path, err)
 		}
+		from := strings.TrimSpace(string(out))
+		files, err := filepath.Glob(filepath.Join(from, "*.go"))
+		if err != nil {
+			return err
+		}
+		if len(files) == 0 {
+			return fmt.Errorf("%s has no files; is this a whole Go installation?", path)
+		}
+		for _, f := range files {
+			if !strings.HasSuffix(f, "_test.go") {
+				replace[f] = "" // as if it were not there
+			}
+		}
+		text, err := standIns.ReadFile("standin/" + name + ".txt")
+		if err != nil {
+			return err
+		}
+		ours := filepath.Join(dir, name)
+		if err := os.WriteFile(ours, text, 0o644); err != nil {
+			return err
+		}
+		replace[filepath.Join(from, name)] = ours
 	}
-	replace[filepath.Join(filepath.Dir(files[0]), "template.go")] = ours
 	text, err := json.MarshalIndent(map[string]any{"Replace": replace}, "", "\t")
 	if err != nil {
 		return err
