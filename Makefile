@@ -92,6 +92,10 @@ bench-relay: relay ## the relay against the floor of two bare hops and against S
 	@$(GO) build -o $(BIN)/fleet ./scripts/fleet && $(GO) build -o $(BIN)/floor ./scripts/bench/floor
 	@$(GO) run ./scripts/bench --bin $(BIN) $(ARGS)
 
+.PHONY: kill
+kill: relay ## kill the relay 100 times under load and look for what it acknowledged; ARGS='--kills 10' for fewer
+	@$(GO) run ./scripts/killtest --bin $(BIN)/netpilot-relay $(ARGS)
+
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	scripts/fuzz.sh $(FUZZTIME)
 
