@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,8 +73,9 @@ type Gateway struct {
 
 	rotations sync.WaitGroup
 
-	pushes     atomic.Int64 // that wait for the store
-	storeFails atomic.Bool  // stands in the log
+	pushes     atomic.Int64  // that wait to be kept
+	reading    chan struct{} // a place for each push that is read at once
+	storeFails atomic.Bool   // stands in the log
 
 	mu       sync.Mutex // guards below
 	draining bool
@@ -102,6 +104,7 @@ func New(s Store, h Hub, log *slog.Logger) *Gateway {
 		},
 		failures: limit.New[netip.Prefix](maxFailures/failureWindow.Seconds(), maxFailures, maxAddresses),
 		poke:     make(chan struct{}, 1),
+		reading:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		rotate:   make(map[usage.RouterID]time.Time),
 		conns:    make(map[usage.RouterID]map[*conn]struct{}),
 		noted:    make(map[usage.RouterID]time.Time),

@@ -34,19 +34,12 @@ func (g *Gateway) cursorOf(router usage.RouterID) (*uint64, error) {
 	return &replica.Cursor, nil
 }
 
-// push takes a call history.push. The store is asked by a goroutine of its
-// own, since the reader has answers to pass on meanwhile; the link waits for it
-// at its end.
+// push takes a call history.push. It is read and kept by a goroutine of its
+// own, since the link's reader has answers to pass on meanwhile; the link waits
+// for it at its end.
 func (g *Gateway) push(c *conn, m wire.Message) {
 	refuse := func(err *usage.Error) {
 		_ = c.Send(wire.AppendError(nil, m.ID, err)) // if the queue is full the link is closed now
-	}
-	p, err := wire.DecodePush(m.Params)
-	if err != nil {
-		var e *usage.Error
-		errors.As(err, &e)
-		refuse(e)
-		return
 	}
 	if !c.pushing.CompareAndSwap(false, true) {
 		refuse(errBusy(pushRetry, "one push at a time"))
@@ -58,16 +51,11 @@ func (g *Gateway) push(c *conn, m wire.Message) {
 		refuse(errBusy(pushRetry, "the relay is busy keeping what others push"))
 		return
 	}
-	push := &store.Push{
-		Router: c.router, At: time.Now(), After: p.After, Cursor: p.Cursor, Buckets: p.Buckets, Gaps: p.Gaps,
-		Open: p.Open, AsOf: p.AsOf, Counting: bytes.Clone(p.Counting), // the frame's memory serves the next one
-	}
-	id := m.ID
-	c.work.Go(func() { // ends with the store's answer or keepWithin
+	id, at := m.ID, time.Now()
+	params := bytes.Clone(m.Params) // the frame's memory serves the next one
+	c.work.Go(func() {              // ends with the store's answer or keepWithin
 		defer g.pushes.Add(-1)
-		ctx, cancel := context.WithTimeout(context.Background(), keepWithin)
-		defer cancel()
-		cursor, err := g.store.Push(ctx, push)
+		push, cursor, err := g.keep(c.router, at, params)
 		c.pushing.Store(false)
 		if err != nil {
 			refuse(g.pushFailed(c, err))
@@ -83,6 +71,29 @@ func (g *Gateway) push(c *conn, m wire.Message) {
 		}
 	})
 }
+
+// keep reads a push and gives it to the store. Only half of the processors
+// read pushes at once: a thousand routers that come back with theirs must not
+// stand before every call in the line.
+func (g *Gateway) keep(router usage.RouterID, at time.Time, params json.RawMessage) (*store.Push, uint64, error) {
+	g.reading <- struct{}{}
+	p, err := wire.DecodePush(params)
+	<-g.reading
+	if err != nil {
+		return nil, 0, err
+	}
+	push := &store.Push{
+		Router: router, At: at, After: p.After, Cursor: p.Cursor, Buckets: p.Buckets, Gaps: p.Gaps,
+		Open: p.Open, AsOf: p.AsOf, Counting: p.Counting,
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), keepWithin)
+	defer cancel()
+	cursor, err := g.store.Push(ctx, push)
+	return push, cursor, err
+}
+
+// Pushing is how many pushes wait to be kept, over all routers.
+func (g *Gateway) Pushing() int { return int(g.pushes.Load()) }
 
 // pushFailed is what the router is told.
 func (g *Gateway) pushFailed(c *conn, err error) *usage.Error {
