@@ -49,7 +49,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	parts := []part{{"calls", calls}, {"ssh", sshd}, {"links", links}, {"storm", storm}, {"million", million}}
+	parts := []part{{"calls", calls}, {"ssh", sshd}, {"links", links}, {"storm", storm}, {"ingest", ingest}, {"million", million}}
 	b := &bench{}
 	var names []string
 	for _, p := range parts {

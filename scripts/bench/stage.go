@@ -23,8 +23,9 @@ type stage struct {
 }
 
 // newStage starts a relay, enrols the network and waits until it is linked.
-// With tls the relay has a certificate made for the run.
-func (b *bench) newStage(ctx context.Context, tls bool) (s *stage, err error) {
+// With tls the relay has a certificate made for the run. The fleet gets more
+// arguments, if any.
+func (b *bench) newStage(ctx context.Context, tls bool, more ...string) (s *stage, err error) {
 	s = &stage{}
 	if s.dir, err = os.MkdirTemp("", "netpilot-bench"); err != nil {
 		return nil, err
@@ -63,8 +64,8 @@ func (b *bench) newStage(ctx context.Context, tls bool) (s *stage, err error) {
 	if s.empty, err = s.relay.Resident(); err != nil {
 		return nil, err
 	}
-	s.fleet, err = play.Start(b.program("fleet"), "--relay", s.relay.URL, "--seed", b.network.Seed, "--ca-file", ca,
-		fmt.Sprintf("--routers=%d", b.network.Routers), fmt.Sprintf("--devices=%d", b.network.Devices), fmt.Sprintf("--services=%d", b.network.Services))
+	s.fleet, err = play.Start(b.program("fleet"), append(more, "--relay", s.relay.URL, "--seed", b.network.Seed, "--ca-file", ca,
+		fmt.Sprintf("--routers=%d", b.network.Routers), fmt.Sprintf("--devices=%d", b.network.Devices), fmt.Sprintf("--services=%d", b.network.Services))...)
 	if err != nil {
 		return nil, err
 	}

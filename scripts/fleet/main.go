@@ -54,6 +54,7 @@ type options struct {
 	storm          bool
 	push           time.Duration // 0: nothing is pushed
 	pushRate       int           // rows a second
+	atOnce, hold   bool
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -78,6 +79,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	})
 	f.IntVar(&o.pushRate, "push-rate", 0, "all together push at most so many rows a second, one for each device and five minutes; 0 for no limit")
+	f.BoolVar(&o.atOnce, "at-once", false, "push without the pauses by which routers spread over time")
+	f.BoolVar(&o.hold, "hold", false, "with --relay: begin to push at SIGUSR2")
 	f.StringVar(&o.bin, "bin", "bin/netpilot-relay", "the relay program")
 	f.StringVar(&o.relay, "relay", "", "play to the relay at this URL on loopback, where the routers of --seed are enrolled already")
 	f.StringVar(&o.network.Seed, "seed", "netpilot", "what the routers' secrets are made of")
@@ -100,18 +103,23 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // playOnly is the routers for somebody else's callers. It prints a line for
-// each thing that happened; SIGUSR1 breaks all links.
+// each thing that happened; SIGUSR1 breaks all links once what there was is
+// pushed.
 func (o *options) playOnly(ctx context.Context, out io.Writer) error {
 	fleet, err := play.NewFleet(&o.network, o.relay, o.ca)
 	if err != nil {
 		return err
 	}
+	begin := make(chan os.Signal, 1)
+	signal.Notify(begin, syscall.SIGUSR2)
+	defer signal.Stop(begin)
 	storms := make(chan os.Signal, 1)
 	signal.Notify(storms, syscall.SIGUSR1)
 	defer signal.Stop(storms)
 	var pushes *play.Pushes
 	if o.push > 0 {
 		pushes = fleet.PushEvery(o.push, o.pushRate)
+		pushes.AtOnce = o.atOnce
 	}
 	ended := make(chan struct{})
 	go func() { defer close(ended); fleet.Run(ctx) }()
@@ -122,6 +130,13 @@ func (o *options) playOnly(ctx context.Context, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "up %d links in %.1f s\n", o.network.Routers, time.Since(began).Seconds())
 	if pushes != nil {
+		if o.hold {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-begin:
+			}
+		}
 		began = time.Now()
 		pushes.Begin()
 		if err := pushes.AwaitAll(ctx); err != nil {
@@ -205,6 +220,7 @@ func (o *options) alone(ctx context.Context, out io.Writer) (err error) {
 	var pushes *play.Pushes
 	if o.push > 0 {
 		pushes = fleet.PushEvery(o.push, o.pushRate)
+		pushes.AtOnce = o.atOnce
 	}
 	playing, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})

@@ -16,6 +16,7 @@ type past struct {
 	network *Network
 	router  int
 	now     func() time.Time
+	given   int // closed buckets that the last Since gave; of the goroutine that follows
 }
 
 // simulated is what the routers say of their counting.
@@ -79,6 +80,7 @@ func (p *past) Since(ctx context.Context, c history.Cursor, visit func(*history.
 	if uint64(c) > closed {
 		c = 0
 	}
+	p.given = 0
 	var change history.Change
 	for b := uint64(c); b < closed; b++ {
 		if err := ctx.Err(); err != nil {
@@ -86,6 +88,7 @@ func (p *past) Since(ctx context.Context, c history.Cursor, visit func(*history.
 		}
 		p.network.Bucket(&change.Bucket, p.router, b, usage.FiveMinutes)
 		change.Cursor = history.Cursor(b + 1)
+		p.given++
 		if err := visit(&change); err != nil {
 			return err
 		}

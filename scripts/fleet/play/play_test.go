@@ -110,7 +110,7 @@ func TestPush(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := f.PushEvery(time.Second, 0)
-	p.rand = func() float64 { return 0 } // at once
+	p.AtOnce = true
 	ctx, stop := context.WithCancel(t.Context())
 	var playing sync.WaitGroup
 	playing.Go(func() { f.Run(ctx) })

@@ -22,12 +22,15 @@ import (
 // Pushes is how a fleet's routers push their histories. Make it with
 // PushEvery.
 type Pushes struct {
+	// AtOnce leaves out the pauses by which routers spread over time. Set it
+	// before Begin.
+	AtOnce bool
+
 	network *Network
 	every   time.Duration
 	limit   *rate.Limiter // of rows; nil for none
 	begin   chan struct{} // closed by Begin
 	moved   chan struct{} // of capacity 1: a cursor moved
-	rand    func() float64
 
 	cursors []atomic.Uint64 // that the relay acknowledged, by router
 	rows    atomic.Int64
@@ -61,8 +64,17 @@ func (p *Pushes) follow(ctx context.Context, i int, w wire.Welcome, ask replica.
 		return
 	case <-p.begin:
 	}
-	r := replica.Replica{History: &past{p.network, i, time.Now}, Counting: simulated, Every: p.every, Rand: p.rand}
+	made := &past{network: p.network, router: i, now: time.Now}
+	r := replica.Replica{History: made, Counting: simulated, Every: p.every}
+	if p.AtOnce {
+		r.Rand = func() float64 { return 0 }
+	}
 	r.Follow(ctx, w.Cursor, func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
+		if p.limit != nil {
+			if err := p.limit.WaitN(ctx, min(made.given*p.network.Devices, p.limit.Burst())); err != nil {
+				return nil, err
+			}
+		}
 		began := time.Now()
 		result, err := ask(ctx, method, params)
 		if err != nil {
@@ -71,7 +83,7 @@ func (p *Pushes) follow(ctx context.Context, i int, w wire.Welcome, ask replica.
 			}
 			return result, err
 		}
-		return result, p.acknowledged(ctx, i, result, time.Since(began))
+		return result, p.acknowledged(i, result, time.Since(began))
 	})
 }
 
@@ -83,8 +95,8 @@ func (p *Pushes) refuse(err error) {
 	}
 }
 
-// acknowledged notes an answer, and waits if there are too many.
-func (p *Pushes) acknowledged(ctx context.Context, i int, result json.RawMessage, took time.Duration) error {
+// acknowledged notes an answer.
+func (p *Pushes) acknowledged(i int, result json.RawMessage, took time.Duration) error {
 	var reply wire.PushReply
 	if err := json.Unmarshal(result, &reply); err != nil {
 		return err
@@ -94,8 +106,7 @@ func (p *Pushes) acknowledged(ctx context.Context, i int, result json.RawMessage
 		p.refuse(fmt.Errorf("the relay had router %d up to %d and has it up to %d", i, before, reply.Cursor))
 		return nil
 	}
-	rows := int(reply.Cursor-before) * p.network.Devices
-	p.rows.Add(int64(rows))
+	p.rows.Add(int64(reply.Cursor-before) * int64(p.network.Devices))
 	p.mu.Lock()
 	p.times = append(p.times, took)
 	p.mu.Unlock()
@@ -103,10 +114,7 @@ func (p *Pushes) acknowledged(ctx context.Context, i int, result json.RawMessage
 	case p.moved <- struct{}{}:
 	default:
 	}
-	if p.limit == nil {
-		return nil
-	}
-	return p.limit.WaitN(ctx, min(rows, p.limit.Burst()))
+	return nil
 }
 
 // Rows is how many rows the relay has acknowledged.
