@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -32,10 +33,11 @@ func kernelTable(kind uint16, head []byte, visit func(kind uint16, body []byte) 
 
 // neighbour is an entry of the kernel's table that has a MAC.
 type neighbour struct {
-	link int32 // the interface's number
-	mac  usage.MAC
-	addr netip.Addr
-	seen uint32 // seconds since the kernel last knew it to be there
+	link  int32 // the interface's number
+	mac   usage.MAC
+	addr  netip.Addr
+	state uint16
+	seen  uint32 // seconds since the kernel last knew it to be there
 }
 
 // eachNeighbour gives the neighbours that are or were reachable. Entries
@@ -74,6 +76,7 @@ func decodeNeighbour(body []byte) (n neighbour, ok bool, err error) {
 	}
 	n.link = int32(binary.NativeEndian.Uint32(body[4:]))
 	state := binary.NativeEndian.Uint16(body[8:])
+	n.state = state
 	if state&(unix.NUD_STALE|unix.NUD_PERMANENT) != 0 {
 		n.seen = confirmed
 	}
@@ -110,6 +113,41 @@ func decodeLink(body []byte) (link int32, name string, err error) {
 		return 0, "", err
 	}
 	return int32(binary.NativeEndian.Uint32(body[4:])), name, nil
+}
+
+// stateNames are what ip neigh calls the states of neighbours.
+var stateNames = map[uint16]string{
+	unix.NUD_REACHABLE: "REACHABLE", unix.NUD_STALE: "STALE", unix.NUD_DELAY: "DELAY", unix.NUD_PROBE: "PROBE", unix.NUD_PERMANENT: "PERMANENT",
+}
+
+// maxTable bounds the text of the neighbour table in bytes: some 4,000 lines.
+const maxTable = 256 << 10
+
+// NeighbourTable is the kernel's neighbour table as ip neigh writes it, a line
+// an entry: those that are or were reachable, on every interface.
+func (k *Keeper) NeighbourTable() (string, error) {
+	if k.reader.netlink == nil {
+		return "", errors.New("the neighbour table is the running kernel's, and these are the files of another router")
+	}
+	return k.reader.netlink.text()
+}
+
+func (list lister) text() (string, error) {
+	names, err := list.links()
+	if err != nil {
+		return "", err
+	}
+	var text []byte
+	err = list.eachNeighbour(func(n neighbour) {
+		if len(text) > maxTable {
+			return
+		}
+		text = n.addr.AppendTo(text)
+		text = append(append(text, " dev "...), names[n.link]...)
+		text = n.mac.Append(append(text, " lladdr "...))
+		text = append(append(append(text, ' '), stateNames[n.state]...), '\n')
+	})
+	return string(text), err
 }
 
 // isDevice tells whether mac can be a device's: not zero and not a group's

@@ -95,9 +95,9 @@ func TestDecodeNetlink(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []neighbour{
-		{3, one, netip.MustParseAddr("192.168.1.5"), 0},
-		{3, two, netip.MustParseAddr("192.168.1.6"), 123},
-		{4, one, netip.MustParseAddr("fd00::1"), 0},
+		{3, one, netip.MustParseAddr("192.168.1.5"), unix.NUD_REACHABLE, 0},
+		{3, two, netip.MustParseAddr("192.168.1.6"), unix.NUD_STALE, 123},
+		{4, one, netip.MustParseAddr("fd00::1"), unix.NUD_PERMANENT, 0},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
@@ -303,4 +303,23 @@ func namespaceNeighbours(dir string) (*Book, error) {
 		}
 	}
 	return r.read(began)
+}
+
+// Lines as ip neigh writes them.
+func TestNeighbourTable(t *testing.T) {
+	one, two := mac(1), mac(2)
+	messages := [][]byte{
+		neighMessage(3, unix.NUD_REACHABLE, "192.168.1.5", one[:], 0),
+		neighMessage(4, unix.NUD_PERMANENT, "fd00::1", two[:], 0),
+		neighMessage(3, unix.NUD_INCOMPLETE, "192.168.1.7", nil, 0),
+		linkMessage(3, "br-lan"), linkMessage(4, "br-guest"),
+	}
+	want := "192.168.1.5 dev br-lan lladdr " + one.String() + " REACHABLE\nfd00::1 dev br-guest lladdr " + two.String() + " PERMANENT\n"
+	if got, err := table(messages...).text(); err != nil || got != want {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+	messages[0] = messages[0][:len(messages[0])-3]
+	if got, err := table(messages...).text(); err == nil {
+		t.Errorf("a table that breaks off: got %q", got)
+	}
 }

@@ -61,6 +61,7 @@ func New(a *Agent) *Table {
 		"devices.list":  {AccessRead, a.callDevices},
 		"devices.set":   {AccessWrite, a.callSetDevice},
 		"network.scan":  {AccessRead, a.callScan},
+		"router.text":   {AccessRead, a.callText},
 		"usage.current": {AccessRead, a.callCurrent},
 		"usage.device":  {AccessRead, a.callDevice},
 		"usage.records": {AccessRead, a.callRecords},

@@ -153,14 +153,17 @@ func TestRemoteAccess(t *testing.T) {
 		{"preferences.get", ``, no, yes, yes, yes},
 		{"preferences.set", `{}`, no, no, yes, yes},
 		{"preferences.set", `{"ca_file":"/x"}`, no, no, no, yes},
+		{"router.text", `{"what":"nlbwmon"}`, no, yes, yes, yes},
 		{"nlbw", `{"args":["-c","json"]}`, no, yes, yes, yes},
 		{"nlbw", `{"args":["-z"]}`, no, no, yes, yes},
 		{"nlbw", `{"args":["-c","commit"]}`, no, no, yes, yes},
 		{"nlbw", `{"args":["-c","json","-S","/x"]}`, no, no, no, yes},
 	}
 	a.Root = t.TempDir()
-	if err := os.MkdirAll(filepath.Join(a.Root, "etc/config"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{"etc/config", "proc"} {
+		if err := os.MkdirAll(filepath.Join(a.Root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	named := map[string]bool{}
 	for _, row := range rows {

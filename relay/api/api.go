@@ -76,6 +76,7 @@ type API struct {
 	sessions *sessions
 	checks   checks
 	streams  *streams
+	fleet    fleet
 	mux      *http.ServeMux
 	huma     huma.API
 	docs     document
@@ -89,11 +90,13 @@ func New(s Store, h Hub, log *slog.Logger) *API {
 	a.huma = huma.NewAPI(humaConfig(), mounter{a})
 	a.mountOpen()
 	a.mountRouters()
+	a.mountFleet()
 	a.mountUsage()
 	a.mountHistory()
 	a.mountChanges()
 	a.mountSessions()
 	a.mountMonitor()
+	a.mountExecute()
 	a.mountStream()
 	a.finishRoutes()
 	return a

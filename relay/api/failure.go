@@ -37,7 +37,7 @@ func (x *exchange) fail(err error) *failure {
 	case f.code == "UNAUTHENTICATED":
 		f.code = "SESSION_INVALID"
 	case !x.route.commandCodes:
-	case slices.Contains([]string{"BAD_REQUEST", "SESSION_INVALID", "FORBIDDEN", "METHOD_NOT_ALLOWED", "RATE_LIMITED", "COMMAND_FAILED"}, f.code) &&
+	case slices.Contains([]string{"BAD_REQUEST", "SESSION_INVALID", "FORBIDDEN", "METHOD_NOT_ALLOWED", "RATE_LIMITED", "COMMAND_FAILED", "COMMAND_NOT_ALLOWED"}, f.code) &&
 		!isKind(err, usage.Invalid):
 	default:
 		f = &failure{status: http.StatusInternalServerError, code: "COMMAND_FAILED", message: "Command failed: " + f.message,

@@ -2,7 +2,10 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/usage"
@@ -26,6 +29,9 @@ type routerItem struct {
 	RevokedAt      *time.Time     `json:"revoked_at"`
 	Methods        []string       `json:"methods,omitempty"` // of the live link
 	ClockSane      *bool          `json:"clock_sane,omitempty"`
+	Counting       any            `json:"counting" doc:"Whether its numbers can be trusted, as it last said: ok, accuracy, reasons; null if it did not."`
+	CountingAt     *time.Time     `json:"counting_at"`
+	HistoryAsOf    *time.Time     `json:"history_as_of" doc:"Up to when the relay has its history."`
 }
 
 // packRouter joins what is kept of a router with its live link, which knows
@@ -46,6 +52,20 @@ func packRouter(r store.Router, link hub.Presence, online bool) routerItem {
 	return item
 }
 
+// counting adds what the router last pushed: whether it counts rightly, and
+// how far its history is here.
+func (a *API) counting(x *exchange, item *routerItem) (store.Replica, error) {
+	replica, err := a.store.Replica(x.Context(), item.ID)
+	if err != nil && !errors.Is(err, store.ErrNoHistory) {
+		return replica, err
+	}
+	if _, known := countsRightly(&replica); known { // else it may not be JSON
+		item.Counting, item.CountingAt = replica.Counting, unlessZero(replica.CountingAt)
+	}
+	item.HistoryAsOf = unlessZero(replica.AsOf)
+	return replica, nil
+}
+
 // unlessZero is t in UTC to the millisecond, nil for never.
 func unlessZero(t time.Time) *time.Time {
 	if t.IsZero() {
@@ -60,6 +80,11 @@ type routersIn struct {
 	Sort   string `query:"sort" enum:"name,last_seen,enrolled_at" doc:"By name if absent; times newest first."`
 	Limit  int    `query:"limit" minimum:"0" maximum:"10000" default:"100" doc:"Rows at most; 0 for 10,000."`
 	Offset int    `query:"offset" minimum:"0" maximum:"1073741824" doc:"Rows to leave out at the start."`
+
+	Online   string `query:"online" enum:"true,false" doc:"Only those that are, or are not."`
+	Counting string `query:"counting" enum:"ok,broken,unknown" doc:"Only those whose numbers can be trusted, cannot, or that have not said."`
+	Name     string `query:"name" maxLength:"63" doc:"Only those with this in their name, in either case of letters."`
+	Revoked  string `query:"revoked" enum:"true,false" doc:"Only those that are, or are not."`
 }
 
 type routerIn struct {
@@ -87,6 +112,11 @@ func (a *API) routers(x *exchange, in *routersIn) (json.RawMessage, error) {
 	if q.Limit == 0 {
 		q.Limit = maxLimit
 	}
+	page := usage.Page{Limit: q.Limit, Offset: q.Offset}
+	filtered := in.Online != "" || in.Counting != "" || in.Name != "" || in.Revoked != ""
+	if filtered { // what the store does not know cannot be chosen there
+		q.Limit, q.Offset = 0, 0
+	}
 	list, total, err := a.store.Routers(x.Context(), q)
 	if err != nil {
 		return nil, err
@@ -94,9 +124,50 @@ func (a *API) routers(x *exchange, in *routersIn) (json.RawMessage, error) {
 	items := make([]routerItem, 0, len(list))
 	for _, r := range list {
 		link, online := a.hub.Online(r.ID)
-		items = append(items, packRouter(r, link, online))
+		item := packRouter(r, link, online)
+		if filtered && !in.matches(&item) {
+			continue
+		}
+		if !filtered || in.Counting != "" {
+			replica, err := a.counting(x, &item)
+			if err != nil {
+				return nil, err
+			}
+			if in.Counting != "" && in.Counting != countingWord(&replica) {
+				continue
+			}
+		}
+		items = append(items, item)
 	}
-	return json.Marshal(routersItem{items, total, q.Limit, q.Offset})
+	if filtered {
+		total = len(items)
+		from, to := page.Bounds(total)
+		items = items[from:to]
+		for i := range items {
+			if _, err := a.counting(x, &items[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return json.Marshal(routersItem{items, total, page.Limit, page.Offset})
+}
+
+// matches tells whether a router is chosen by what can be told of it cheaply.
+func (in *routersIn) matches(item *routerItem) bool {
+	is := func(want string, value bool) bool { return want == "" || want == strconv.FormatBool(value) }
+	return is(in.Online, item.Online) && is(in.Revoked, item.RevokedAt != nil) &&
+		strings.Contains(strings.ToLower(item.Name), strings.ToLower(in.Name))
+}
+
+// countingWord is the filter that chooses a router with such a replica.
+func countingWord(r *store.Replica) string {
+	switch ok, known := countsRightly(r); {
+	case !known:
+		return "unknown"
+	case !ok:
+		return "broken"
+	}
+	return "ok"
 }
 
 // router answers GET /api/routers/{id}.
@@ -117,7 +188,11 @@ func (a *API) router(x *exchange, in *routerIn) (json.RawMessage, error) {
 		return nil, err
 	}
 	link, online := a.hub.Online(id)
-	return json.Marshal(packRouter(r, link, online))
+	item := packRouter(r, link, online)
+	if _, err := a.counting(x, &item); err != nil {
+		return nil, err
+	}
+	return json.Marshal(item)
 }
 
 func routerNotFound(err error) error {

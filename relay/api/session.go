@@ -63,7 +63,7 @@ func (a *API) sessionStart(x *exchange, _ *IDs) (json.RawMessage, error) {
 	}
 	err = maySee(&x.key, x.router)
 	if _, online := a.hub.Online(x.router); err == nil && !online {
-		err = a.whyOffline(x, usage.Errorf(usage.Offline, "router %s is not connected; check its power and its internet access, then try again", x.router.Short()))
+		err = a.whyOffline(x, errOffline(x.router))
 	}
 	if err != nil {
 		return nil, &failure{status: http.StatusInternalServerError, code: "ROUTER_UNREACHABLE", message: fail(err).message, err: err, theirs: true}
