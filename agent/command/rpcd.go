@@ -64,7 +64,8 @@ func (p *program) rpcd() *cli.Command {
 // an object's name and so none of a method's.
 //
 // Missing are what only the router's shell may do, and nlbw, whose rights hang
-// on its arguments: rpcd grants methods by name.
+// on its arguments: rpcd grants methods by name. router.text tells from afar
+// what ubus has at hand.
 func (p *program) rpcdMethods() map[string]rpcdMethod {
 	table := method.New(&method.Agent{})
 	all := map[string]rpcdMethod{
@@ -73,7 +74,7 @@ func (p *program) rpcdMethods() map[string]rpcdMethod {
 	for _, name := range table.Names(method.AccessWrite) {
 		m := rpcdMethod{method: name, params: table.Params(name), call: answerOf(name)}
 		switch name {
-		case "nlbw":
+		case "nlbw", "router.text":
 			continue
 		case live.Method:
 			m.params, m.call = nil, liveOnce

@@ -29,7 +29,7 @@ func TestBadParams(t *testing.T) {
 	paged := []string{"usage.current", "usage.records", "usage.device", "usage.history", "devices.list"}
 	all := []string{
 		"status", "usage.current", "usage.records", "usage.device", "usage.history", "usage.summary", "usage.reset", "usage.live",
-		"devices.list", "devices.set", "preferences.set", "nlbw",
+		"devices.list", "devices.set", "preferences.set", "nlbw", "router.text",
 	}
 	one := func(name string) []string { return []string{name} }
 	rows := []struct {
@@ -130,6 +130,10 @@ func TestBadParams(t *testing.T) {
 		{one("preferences.set"), `{"log_level":"loud"}`, "it takes"},
 		{one("preferences.set"), `{"remote_access":"root"}`, "it takes"},
 		{one("preferences.set"), `{"log_level":"warn","history_days":-1}`, "it takes"},
+
+		{one("router.text"), ``, "no text"},
+		{one("router.text"), `{"what":"../etc/shadow"}`, "choose one of arp, dev"},
+		{one("router.text"), `{"what":["arp"]}`, "bad params"},
 
 		{one("nlbw"), `{"args":"-c json"}`, "bad params"},
 		{one("nlbw"), `{"args":[1]}`, "bad params"},

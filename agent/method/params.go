@@ -46,6 +46,7 @@ func takes() map[string]string {
 		"usage.history": span + " resolution by mac service" + page,
 		"usage.summary": span + " limit:number",
 		"usage.live":    "action",
+		"router.text":   "what",
 		"usage.reset":   "id mac hard:flag clear:flag",
 		"doctor":        "",
 

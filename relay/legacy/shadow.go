@@ -60,6 +60,9 @@ func (s *Shadow) Close() {
 	s.tasks.Wait()
 }
 
+// Wait waits for the comparisons under way.
+func (s *Shadow) Wait() { s.tasks.Wait() }
+
 // Counts are what became of the comparisons so far.
 func (s *Shadow) Counts() Counts {
 	return Counts{s.same.Load(), s.different.Load(), s.failed.Load(), s.skipped.Load()}
