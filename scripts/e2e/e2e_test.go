@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/netpilot/netpilot/pkg/nlbwmon/nlbwmontest"
-	"github.com/netpilot/netpilot/pkg/usage"
 )
 
 const lab = "02:77:00:00:00:01"
@@ -304,53 +303,30 @@ func TestConcurrentCalls(t *testing.T) {
 // once, through a restart of the agent, and the verbs show it.
 func TestHistory(t *testing.T) {
 	r := newRouter(t, lab, "empty")
-	config := filepath.Join(r.root, "etc/config/nlbwmon")
-	if err := os.MkdirAll(filepath.Dir(config), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(config, []byte("config nlbwmon\n\toption refresh_interval '1s'\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	r.refreshFast()
 	if exit, _, stderr := r.command("", "history"); exit != 1 || !strings.Contains(stderr, "daemon does not run") {
 		t.Errorf("without a daemon: exit code %d, %s", exit, stderr)
 	}
-	bytes := func() uint64 {
-		_, stdout, _ := r.command("", "history", "--timeframe", "1h")
-		var answer struct {
-			TotalBytes uint64 `json:"total_bytes"`
+	r.add(777) // from before the first look: nobody can tell when it passed
+	r.run()
+	before := r.booked()
+	r.stop()
+	r.add(5000) // while no agent looks
+	r.run()
+	until(t, "all is in the history", func() bool {
+		if err := r.daemon.Refresh(); err != nil { // the snapshot must be younger than two refreshes
+			t.Fatal(err)
 		}
-		_ = json.Unmarshal([]byte(stdout), &answer) // nothing until the daemon answers
-		return answer.TotalBytes
-	}
-	add := func(n uint64) {
-		r.daemon.Add([]usage.Record{{Family: usage.FamilyIPv4, Proto: 6, Port: 443, MAC: usage.MAC{2, 0x77, 0, 0, 0, 0x11}, Addr: [16]byte{192, 168, 77, 11}, Conns: 1, RxBytes: n, RxPackets: 1}})
+		return r.total("history", "--timeframe", "24h") >= before+5000
+	})
+	r.add(1)
+	until(t, "and the byte after it", func() bool {
 		if err := r.daemon.Refresh(); err != nil {
 			t.Fatal(err)
 		}
-	}
-	// seen waits until a look has found a single byte, the n-th of the test,
-	// and so all that came before it.
-	seen := func(n uint64) uint64 {
-		add(1)
-		total := uint64(0)
-		until(t, "the byte is in the history", func() bool {
-			if err := r.daemon.Refresh(); err != nil { // the snapshot must be younger than two refreshes
-				t.Fatal(err)
-			}
-			total = bytes()
-			return total%1000 == n
-		})
-		return total
-	}
-	add(777) // from before the first look: nobody can tell when it passed
-	r.run()
-	until(t, "a delta is booked", func() bool { add(1000); return bytes() >= 1000 })
-	before := seen(1)
-	r.stop()
-	add(5000) // while no agent looks
-	r.run()
-	until(t, "the daemon is back", func() bool { return bytes() > 0 })
-	if after := seen(2); after != before+5001 {
+		return r.total("history", "--timeframe", "24h") >= before+5001
+	})
+	if after := r.total("history", "--timeframe", "24h"); after != before+5001 {
 		t.Errorf("a restart made %d of %d bytes", after-before, 5001)
 	}
 	for args, want := range map[string]string{
