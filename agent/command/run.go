@@ -283,6 +283,12 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 	tasks = append(tasks, watch)
 	if id == nil {
 		log.Warn("no link", "err", config.ErrNotEnrolled)
+		own := r.agent.Status
+		r.agent.Status = func(ctx context.Context) method.Status {
+			s := own(ctx)
+			s.Uplink.Running = true
+			return s
+		}
 	} else {
 		up := uplink.New(uplink.Options{
 			Client:   p.client(r),

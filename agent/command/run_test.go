@@ -45,7 +45,8 @@ func TestDaemonStopsClean(t *testing.T) {
 	for {
 		reply, err := local.Call(ctx, socket, "status", nil)
 		if err == nil {
-			if text := string(reply); !strings.Contains(text, `"remote_access":"read"`) || !strings.Contains(text, "not enrolled") {
+			if text := string(reply); !strings.Contains(text, `"remote_access":"read"`) || !strings.Contains(text, "not enrolled") ||
+				!strings.Contains(text, `"running":true`) {
 				t.Errorf("status: %s", text)
 			}
 			break

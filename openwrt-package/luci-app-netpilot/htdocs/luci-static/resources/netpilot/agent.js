@@ -39,11 +39,12 @@ return baseclass.extend({
 		let unit = 0;
 		for (n = +n || 0; n >= 1024 && unit < UNITS.length - 1; unit++)
 			n /= 1024;
-		return '%s %s'.format(unit ? n.toFixed(1) : String(Math.round(n)), UNITS[unit]);
+		return '%s\u00a0%s'.format(unit ? n.toFixed(1) : String(Math.round(n)), UNITS[unit]);
 	},
 
-	rate(n) {
-		return this.bytes(n) + '/s';
+	/* Down and up each second; a line breaks between them only. */
+	rates(rx, tx) {
+		return '↓\u00a0%s/s ↑\u00a0%s/s'.format(this.bytes(rx), this.bytes(tx));
 	},
 
 	/* An instant in the reader's own zone; the day only if it is another. */

@@ -93,7 +93,7 @@ return baseclass.extend({
 	hours(history) {
 		const from = Date.parse(history.from), slots = [];
 		for (let i = 0; i < 24; i++)
-			slots.push({ at: from + i * 3600000, end: from + (i + 1) * 3600000, label: String(i), name: '%s:00'.format(i), rx: 0, tx: 0 });
+			slots.push({ at: from + i * 3600000, end: from + (i + 1) * 3600000, label: '%s:00'.format(i), name: '%s:00'.format(i), rx: 0, tx: 0 });
 		for (const bucket of history.buckets) {
 			const slot = slots[Math.min(Math.floor((Date.parse(bucket.start) - from) / 3600000), 23)];
 			slot.rx += bucket.bytes_rx;

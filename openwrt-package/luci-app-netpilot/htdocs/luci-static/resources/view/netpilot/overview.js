@@ -44,6 +44,13 @@ return view.extend({
 		this.findings = E('div', {}, []);
 		this.usage = E('div', {}, []);
 		this.devices = E('div', {}, []);
+		this.doctor = E('div', { 'class': 'np-panel' }, [
+			E('div', { 'class': 'np-head' }, [
+				E('h3', {}, [ _('Doctor') ]),
+				E('button', { 'type': 'button', 'class': 'np-link', 'click': () => this.examine() }, [ _('Examine again') ])
+			]),
+			this.findings
+		]);
 		this.choice = E('div', { 'class': 'np-choice', 'role': 'group', 'aria-label': _('Time') }, RANGES.map(range =>
 			E('button', { 'type': 'button', 'aria-pressed': String(range == this.range), 'data-range': range.id, 'click': () => this.choose(range) }, [ range.title ])));
 		this.showStatus(loaded.status, loaded.error);
@@ -60,18 +67,14 @@ return view.extend({
 				this.usage
 			]),
 			E('div', { 'class': 'np-panel' }, [ E('h3', {}, [ _('Devices') ]), this.devices ]),
-			E('div', { 'class': 'np-panel' }, [
-				E('div', { 'class': 'np-head' }, [
-					E('h3', {}, [ _('Doctor') ]),
-					E('button', { 'type': 'button', 'class': 'np-link', 'click': () => this.examine() }, [ _('Examine again') ])
-				]),
-				this.findings
-			])
+			this.doctor
 		]);
 	},
 
 	/* One look of the poll. */
 	look() {
+		if (document.hidden)
+			return Promise.resolve();
 		const all = ++this.looks % EVERYTHING_EACH == 0;
 		return Promise.all([
 			agent.status(!all).then(status => this.showStatus(status), error => this.showStatus(null, error)),
@@ -121,7 +124,7 @@ return view.extend({
 			return card(title, 'warn', _('No fresh numbers'), _('nlbwmon has not refreshed when it should have.'));
 		if (!live.as_of)
 			return card(title, '', _('No rates yet'), _('They come with nlbwmon\'s second refresh, each %s s.').format(live.refresh_seconds));
-		return card(title, 'good', '↓ %s  ↑ %s'.format(agent.rate(live.total_rx_bytes_per_second), agent.rate(live.total_tx_bytes_per_second)),
+		return card(title, 'good', agent.rates(live.total_rx_bytes_per_second, live.total_tx_bytes_per_second),
 			_('mean of the %s s until %s').format(Math.round(live.seconds), agent.when(live.as_of)),
 			_('nlbwmon refreshes every %s s').format(live.refresh_seconds));
 	},
@@ -132,7 +135,7 @@ return view.extend({
 			return card(title, '', _('Not known'));
 		const accuracy = counting.accuracy == null ? _('accuracy not known yet')
 			: _('%s of what the WAN moved').format((100 * counting.accuracy).toFixed(1) + ' %');
-		return card(title, counting.ok ? 'good' : 'warn', counting.ok ? _('Nothing wrong is known') : _('The numbers are wrong'), accuracy,
+		return card(title, !counting.ok ? 'warn' : counting.accuracy == null ? '' : 'good', counting.ok ? _('Nothing wrong is known') : _('The numbers are wrong'), accuracy,
 			...counting.reasons.map(r => r.text));
 	},
 
@@ -141,7 +144,8 @@ return view.extend({
 		if (!n)
 			return card(title, '', _('Not known'));
 		if (!n.ok)
-			return card(title, 'bad', _('Cannot be read'), n.error);
+			/* Behind the parenthesis stands what every source said; doctor has it in rows. */
+			return card(title, 'bad', _('Cannot be read'), n.error.split(' (')[0]);
 		return card(title, n.full ? 'warn' : 'good', n.full ? _('Its table is full') : _('Answers'),
 			_('%s rows, by %s').format(n.limit ? '%s/%s'.format(n.rows, n.limit) : n.rows, n.source),
 			n.period ? _('period since %s').format(n.period) : null);
@@ -172,6 +176,7 @@ return view.extend({
 				f.fixed ? E('p', {}, [ _('It was fixed before. Undo:'), ' ', E('code', {}, [ 'netpilot-agent doctor --undo ' + f.id ]) ])
 					: f.fixable ? E('p', {}, [ _('Or on the router:'), ' ', E('code', {}, [ 'netpilot-agent doctor --fix ' + f.id ]) ]) : ''
 			]));
+			this.doctor.classList.toggle('np-first', !report.healthy);
 			if (report.healthy)
 				rows.unshift(E('div', { 'class': 'np-done' }, [ _('Healthy: nothing is known that makes the numbers wrong or keeps them from the relay.') ]));
 			dom.content(this.findings, rows);
@@ -286,7 +291,7 @@ return view.extend({
 	showRates() {
 		for (const row of this.devices.querySelectorAll('tr[data-mac]')) {
 			const rate = this.rates.get(row.getAttribute('data-mac')), cell = row.querySelector('.np-rate');
-			cell.textContent = rate ? '↓ %s ↑ %s'.format(agent.rate(rate.rx_bytes_per_second), agent.rate(rate.tx_bytes_per_second)) : '–';
+			cell.textContent = rate ? agent.rates(rate.rx_bytes_per_second, rate.tx_bytes_per_second) : '–';
 		}
 	},
 
