@@ -3,7 +3,6 @@ package history
 import (
 	"cmp"
 	"context"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -168,7 +167,7 @@ func (s *Store) Pending(ctx context.Context, c Cursor, visit func(*usage.Bucket)
 		}
 	}
 	out := &usage.Bucket{}
-	for _, slot := range slices.SortedFunc(maps.Keys(slots), func(a, b span) int { return cmp.Compare(a.start, b.start) }) {
+	for _, slot := range sorting.Keys(slots, func(a, b span) int { return cmp.Compare(a.start, b.start) }) {
 		if err := ctx.Err(); err != nil {
 			return asOf, err
 		}

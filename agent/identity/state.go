@@ -6,11 +6,11 @@ import (
 	"errors"
 	"hash/crc32"
 	"hash/fnv"
-	"maps"
 	"math"
 	"net/netip"
 	"slices"
 
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -32,7 +32,7 @@ func (m *Memory) state(dst []byte, keep func(*known) bool) []byte {
 	dst = append(dst, stateMagic...)
 	dst = append(dst, make([]byte, 8)...)
 	dst = binary.AppendVarint(dst, m.looked)
-	macs := slices.SortedFunc(maps.Keys(m.devices), func(a, b usage.MAC) int { return slices.Compare(a[:], b[:]) })
+	macs := m.macs()
 	if keep != nil {
 		macs = slices.DeleteFunc(macs, func(mac usage.MAC) bool { return !keep(m.devices[mac]) })
 	}
@@ -63,7 +63,7 @@ func (m *Memory) state(dst []byte, keep func(*known) bool) []byte {
 			dst = append(dst, n.text...)
 		}
 	}
-	addrs := slices.SortedFunc(maps.Keys(m.spans), netip.Addr.Compare)
+	addrs := sorting.Keys(m.spans, netip.Addr.Compare)
 	if keep != nil {
 		addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool {
 			return !slices.ContainsFunc(m.spans[a], func(s span) bool { _, ok := number[s.mac]; return ok })
@@ -244,12 +244,17 @@ func (d *decoder) since(base int64) int64 {
 // network, or was seen on more than one day. A flood is not.
 func worthFlash(k *known) bool { return k.moved || k.last-k.first > 24*3600 }
 
+// macs are those of all devices, in order.
+func (m *Memory) macs() []usage.MAC {
+	return sorting.Keys(m.devices, func(a, b usage.MAC) int { return slices.Compare(a[:], b[:]) })
+}
+
 // digest tells what goes to flash from what went there before. That a device
 // is still there is no change; the copy on flash may be hours old anyway.
 func (m *Memory) digest() uint64 {
 	h := fnv.New64a()
 	var scratch []byte
-	for _, mac := range slices.SortedFunc(maps.Keys(m.devices), func(a, b usage.MAC) int { return slices.Compare(a[:], b[:]) }) {
+	for _, mac := range m.macs() {
 		k := m.devices[mac]
 		if !worthFlash(k) {
 			continue

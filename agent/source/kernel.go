@@ -97,13 +97,12 @@ func (k *Kernel) readConntrack(sink usage.Sink) error {
 func (k *Kernel) decodeConntrack(r io.Reader, local func(netip.Addr) bool, add func(*usage.Record)) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, maxFlow), maxFlow)
-	flows, counted := 0, 0
+	counted := 0
 	for lines.Scan() {
 		flow, ok := parseFlow(lines.Text())
 		if !ok {
 			continue
 		}
-		flows++
 		if !flow.counted {
 			continue
 		}
@@ -128,8 +127,8 @@ func (k *Kernel) decodeConntrack(r io.Reader, local func(netip.Addr) bool, add f
 	switch err := lines.Err(); {
 	case err != nil:
 		return fmt.Errorf("read %s: %w", k.ConntrackPath, err)
-	case flows > 0 && counted == 0:
-		return usage.Errorf(usage.Unavailable, "the kernel does not count the bytes of connections; try: sysctl -w net.netfilter.nf_conntrack_acct=1")
+	case counted == 0: // not one is the rule where the kernel does not count
+		return usage.Errorf(usage.Unavailable, "%s has no connection with counters; try: sysctl -w net.netfilter.nf_conntrack_acct=1", k.ConntrackPath)
 	}
 	return nil
 }
@@ -209,6 +208,9 @@ func (k *Kernel) readStations(ctx context.Context, sink usage.Sink) error {
 	stations, err := k.Stations(ctx)
 	if err != nil {
 		return usage.Errorf(usage.Unavailable, "%w", err)
+	}
+	if len(stations) == 0 {
+		return usage.Errorf(usage.Unavailable, "no device is connected to this router's access points")
 	}
 	for i := range stations {
 		s := &stations[i]

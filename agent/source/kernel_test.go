@@ -122,8 +122,15 @@ func TestKernelOrder(t *testing.T) {
 	if last := reading.Tried[len(reading.Tried)-1]; last.Source != Conntrack || !strings.Contains(last.Err.Error(), "nf_conntrack_acct=1") {
 		t.Errorf("got %+v", last)
 	}
+	// As is the table of a kernel without any connection: it tells nothing.
+	if err := os.WriteFile(r.Kernel.ConntrackPath, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read(Stations)
 	r.Kernel.Local = func() (func(netip.Addr) bool, error) { return nil, errors.New("no routes") }
 	read(Stations)
+	r.Kernel.Stations = func(context.Context) ([]wireless.Station, error) { return nil, nil }
+	read(Interfaces)
 	if _, err := r.Read(t.Context(), Request{Source: Nlbwmon}, &rowList{}); usage.KindOf(err) != usage.Unavailable {
 		t.Errorf("the ledger got something: %v", err)
 	}

@@ -14,3 +14,13 @@ func Func[T any](s []T, cmp func(a, b T) int) {
 func Stable[T any](s []T, cmp func(a, b T) int) {
 	sort.SliceStable(s, func(i, j int) bool { return cmp(s[i], s[j]) < 0 })
 }
+
+// Keys are the keys of m in ascending order of cmp.
+func Keys[K comparable, V any](m map[K]V, cmp func(a, b K) int) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	Func(keys, cmp)
+	return keys
+}

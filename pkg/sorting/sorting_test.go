@@ -32,3 +32,14 @@ func TestAsSlices(t *testing.T) {
 		}
 	}
 }
+
+// TestKeys: all keys, in order.
+func TestKeys(t *testing.T) {
+	m := map[int]string{3: "c", 1: "a", 2: "b"}
+	if got := Keys(m, cmp.Compare[int]); !slices.Equal(got, []int{1, 2, 3}) {
+		t.Errorf("got %v", got)
+	}
+	if got := Keys(map[int]bool(nil), cmp.Compare[int]); len(got) != 0 {
+		t.Errorf("got %v", got)
+	}
+}

@@ -18,7 +18,12 @@ func (a *Answer) WriteTable(w io.Writer) error {
 	fmt.Fprintln(w)
 	for i := range a.Interfaces {
 		c := &a.Interfaces[i]
-		fmt.Fprintf(w, "interface %s: received %s, sent %s\n", Clean(c.Name, MaxName), Bytes(c.RxBytes), Bytes(c.TxBytes))
+		if _, err := fmt.Fprintf(w, "interface %s: received %s, sent %s\n", Clean(c.Name, MaxName), Bytes(c.RxBytes), Bytes(c.TxBytes)); err != nil {
+			return err
+		}
+	}
+	if len(a.Interfaces) > 0 {
+		return nil // no devices
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	head := map[View]string{
