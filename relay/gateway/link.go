@@ -31,8 +31,9 @@ func (g *Gateway) serve(c *conn) {
 	defer g.remove(c)
 	defer c.work.Wait()
 	id, hello, err := c.readHello()
+	rotate := false
 	if err == nil {
-		err = g.recheck(c)
+		rotate, err = g.recheck(c)
 	}
 	var cursor *uint64
 	if err == nil {
@@ -61,6 +62,9 @@ func (g *Gateway) serve(c *conn) {
 	began := time.Now()
 	link := g.hub.Attach(c.router, hello, c, began)
 	g.note(c.router, began)
+	if rotate { // not before: it goes over the attached link
+		g.wantRotation(c.router)
+	}
 	g.record(audit.Entry{Who: audit.Router, Router: c.router, Method: "link.open", Result: audit.OK, Address: c.from, Detail: "agent " + hello.AgentVersion})
 	c.log.Info("link opened", "name", hello.Name, "model", hello.Model, "agent", hello.AgentVersion)
 
@@ -120,21 +124,21 @@ func (c *conn) readHello() (wire.CallID, wire.Hello, error) {
 
 // recheck asks again whether the secret is good. What changed before the
 // router was among the connections Run would have missed; what changes from
-// now on it sees.
-func (g *Gateway) recheck(c *conn) error {
+// now on it sees. It tells whether a new secret is wanted.
+func (g *Gateway) recheck(c *conn) (rotate bool, err error) {
 	p, _ := c.proofNow()
-	router, standing, _, err := g.authenticate(context.Background(), p)
+	router, standing, _, refused := g.authenticate(context.Background(), p)
 	switch {
-	case err == nil:
-		return g.accept(c, &router, standing)
-	case err.Kind == usage.Forbidden:
-		c.Close(wire.CloseRevoked, err.Message)
-	case err.Kind == usage.Unauthenticated:
+	case refused == nil:
+		return router.Rotate && !standing.Offered, g.accept(c, &router, standing)
+	case refused.Kind == usage.Forbidden:
+		c.Close(wire.CloseRevoked, refused.Message)
+	case refused.Kind == usage.Unauthenticated:
 		c.Close(wire.CloseReplaced, enrolledAgain)
 	default:
 		c.Close(wire.CloseWait, fmt.Sprintf("wait=%d", int(comeBack.Seconds())))
 	}
-	return errors.New("the secret is no longer good") // c is closed: only the fact counts
+	return false, errors.New("the secret is no longer good") // c is closed: only the fact counts
 }
 
 // accept notes that the router may stay, and what its secret proves.
@@ -151,9 +155,6 @@ func (g *Gateway) accept(c *conn, router *store.Router, standing store.Standing)
 		g.record(audit.Entry{Who: audit.Router, Router: router.ID, Method: wire.MethodRotate, Result: audit.OK, Address: c.from})
 	}
 	c.accepted(standing.Until)
-	if router.Rotate && !standing.Offered {
-		g.wantRotation(router.ID)
-	}
 	return nil
 }
 
