@@ -57,7 +57,7 @@ Example:
    netpilot-relay router revoke 3f9a1c`,
 			Flags:  []cli.Flag{dataFlag()},
 			Action: p.routerRevoke,
-		}},
+		}, p.retentionCommand()},
 	}
 }
 

@@ -133,7 +133,7 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	counted := metrics.New(metrics.Options{Version: cfg.Version, Store: db, Hub: links, Audit: record,
-		Waiting: tcp.Waiting, Ended: tcp.Ended, Size: func() int64 { return sizeOf(cfg.Data) }})
+		Waiting: tcp.Waiting, Ended: tcp.Ended, Size: func() int64 { return sizeOf(cfg.Data) }, Pushing: routers.Pushing})
 	if cfg.Metrics != "" {
 		stop, err := serveMetrics(ctx, cfg.Metrics, counted.Handler())
 		if err != nil {

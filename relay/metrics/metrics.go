@@ -50,6 +50,7 @@ type Options struct {
 	Waiting func() int   // connections that nothing is asked on
 	Ended   func() int64 // of those, ended for there being too many
 	Size    func() int64 // bytes of the database, -1 if unknown
+	Pushing func() int   // pushes of history that wait to be kept
 }
 
 // Metrics counts what a relay does. Make it with New.
@@ -98,6 +99,7 @@ func New(o Options) *Metrics {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		build, m.calls, m.callTime, m.inFlight, m.requests, m.reqTime, m.links,
 		gauge("netpilot_links", "Links that are up.", func() float64 { return float64(o.Hub.Len()) }),
+		gauge("netpilot_pushes_waiting", "Pushes of history that wait to be kept.", func() float64 { return float64(o.Pushing()) }),
 		gauge("netpilot_audit_waiting", "Audit rows not written yet.", func() float64 { return float64(o.Audit.Waiting()) }),
 		count("netpilot_audit_lost_total", "Audit rows given up while the store failed.", func() float64 { return float64(o.Audit.Lost()) }),
 		gauge("netpilot_connections_waiting", "Connections on which nothing is asked.", func() float64 { return float64(o.Waiting()) }),

@@ -57,7 +57,8 @@ func rig(t *testing.T) (*Metrics, *sqlite.DB) {
 	}
 	return New(Options{Version: "1.2.3", Store: counting{db}, Hub: hub.NewLocal(),
 		Audit:   audit.New(audit.Options{Store: db, Log: slog.New(slog.DiscardHandler)}),
-		Waiting: func() int { return 3 }, Ended: func() int64 { return 4 }, Size: func() int64 { return 5 }}), db
+		Waiting: func() int { return 3 }, Ended: func() int64 { return 4 }, Size: func() int64 { return 5 },
+		Pushing: func() int { return 6 }}), db
 }
 
 func scrape(t *testing.T, m *Metrics) string {
@@ -105,6 +106,7 @@ func TestMetrics(t *testing.T) {
 		`netpilot_connections_waiting 3`,
 		`netpilot_connections_ended_total 4`,
 		`netpilot_store_bytes 5`,
+		`netpilot_pushes_waiting 6`,
 	} {
 		if !strings.Contains(text, want) && !strings.Contains(text, strings.ReplaceAll(want, "r\"", "r\\\"")) {
 			t.Errorf("no %s in\n%s", want, text)

@@ -33,8 +33,9 @@ type History interface {
 	SetRetention(ctx context.Context, router usage.RouterID, r Retention) error
 	// Retention is what SetRetention set, zeroes where nothing was.
 	Retention(ctx context.Context, router usage.RouterID) (Retention, error)
-	// Tidy sums up and deletes what has come of age at now. Call it now and
-	// then; it may take long and disturbs little.
+	// Tidy sums up and deletes what has come of age at now, as far as routers
+	// say that it is so late. Call it now and then; it may take long and
+	// disturbs little.
 	Tidy(ctx context.Context, now time.Time) error
 
 	// KeepAnswer remembers the last answer of a router to one of

@@ -56,6 +56,17 @@ func (db *DB) Tidy(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	// A clock of ours that was set years ahead must not delete anything: as
+	// late as that it has to be on some router, too.
+	var latest time.Time
+	for i := range list {
+		if list[i].asOf.After(latest) {
+			latest = list[i].asOf
+		}
+	}
+	if now.Before(latest) {
+		latest = now
+	}
 	for i := range list {
 		t := &list[i]
 		// The router's clock says how far it is with its own summing up; a
@@ -70,7 +81,7 @@ func (db *DB) Tidy(ctx context.Context, now time.Time) error {
 		if err := db.sumUp(ctx, t, usage.Day, at.Add(-t.keep.Hours-tidyMargin-usage.Day).Unix()); err != nil {
 			return err
 		}
-		old := now.Add(-t.keep.Days)
+		old := latest.Add(-t.keep.Days)
 		if _, err := db.changed(ctx, "DELETE FROM buckets WHERE router = ? AND start < ?", t.number, old.Unix()); err != nil {
 			return err
 		}

@@ -326,7 +326,17 @@ func testTidy(t *testing.T, f *fixture) {
 	if slots, _ := f.history(t, r, store.HistoryQuery{Resolution: usage.Day}); slots[0].Length != 23*time.Hour || !slots[0].Start.Equal(midnight) {
 		t.Errorf("got %+v, want the day of 23 hours", slots)
 	}
-	if err := f.Tidy(t.Context(), midnight.AddDate(3, 1, 0)); err != nil {
+	later := midnight.AddDate(3, 1, 0)
+	if err := f.Tidy(t.Context(), later); err != nil {
+		t.Fatal(err)
+	}
+	check("three years by the relay's clock, and by no router's", 1)
+	f.push(t, store.Push{Router: f.inBerlin(t, 2), AsOf: later, Open: []usage.Bucket{}})
+	if err := f.Tidy(t.Context(), noon()); err != nil {
+		t.Fatal(err)
+	}
+	check("three years by another router's clock, and not by the relay's", 1)
+	if err := f.Tidy(t.Context(), later); err != nil {
 		t.Fatal(err)
 	}
 	if n, _ := count(); n != 0 {
@@ -355,6 +365,7 @@ func testRetention(t *testing.T, f *fixture) {
 		t.Fatal(err)
 	}
 	f.wantSlots(t, "after an hour and the margin", r, store.HistoryQuery{}, "29 12:00 1h0m0s 5")
+	f.push(t, store.Push{Router: r, After: 1, Cursor: 1, AsOf: noon().AddDate(0, 0, 11), Open: []usage.Bucket{}})
 	if err := f.Tidy(t.Context(), noon().AddDate(0, 0, 11)); err != nil {
 		t.Fatal(err)
 	}
