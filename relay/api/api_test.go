@@ -62,7 +62,7 @@ func id(n int) string { return string(storetest.RouterID(n)) }
 // rig is an API over a real store and such a hub.
 type rig struct {
 	*API
-	t       *testing.T
+	t       testing.TB
 	db      *sqlite.DB
 	routers *routers
 	now     time.Time
@@ -70,7 +70,7 @@ type rig struct {
 	log     bytes.Buffer
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "relay.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ type envelope struct {
 
 // want checks an answer's status and code, "" for success, and what every
 // answer must have.
-func want(t *testing.T, name string, resp *http.Response, status int, code string) envelope {
+func want(t testing.TB, name string, resp *http.Response, status int, code string) envelope {
 	t.Helper()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {

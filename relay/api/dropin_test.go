@@ -26,7 +26,7 @@ import (
 // it, ids in the query, a JSON body with everything, a health check before a
 // call when the last one is over 30 s old, raw bodies as error texts.
 type backend struct {
-	t       *testing.T
+	t       testing.TB
 	http    *http.Client
 	base    *url.URL
 	now     func() time.Time

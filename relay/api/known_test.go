@@ -20,7 +20,7 @@ import (
 const currentOf = "/api/device-usage/current?routerId="
 
 // metadataOf decodes an answer's metadata.
-func metadataOf(t *testing.T, body []byte) (m metadataItem) {
+func metadataOf(t testing.TB, body []byte) (m metadataItem) {
 	t.Helper()
 	var e struct{ Metadata *metadataItem }
 	e.Metadata = &m

@@ -103,6 +103,11 @@ func (a *API) stream(x *exchange, in *streamIn) (json.RawMessage, error) {
 
 // follow writes events until the reader goes or the relay stops.
 func (a *API) follow(w http.ResponseWriter, x *exchange, only usage.RouterID, in *streamIn) error {
+	x.reply.Set("Content-Type", "text/event-stream")
+	x.reply.Set("X-Accel-Buffering", "no") // nginx would hold events back
+	if x.Method == http.MethodHead {
+		return nil
+	}
 	s := a.streams
 	s.mu.Lock()
 	full := s.open >= maxStreams
@@ -128,8 +133,6 @@ func (a *API) follow(w http.ResponseWriter, x *exchange, only usage.RouterID, in
 		}
 		defer a.liveOff(only)
 	}
-	x.reply.Set("Content-Type", "text/event-stream")
-	x.reply.Set("X-Accel-Buffering", "no") // nginx would hold events back
 	out := &eventWriter{w: w}
 	hello := map[string]any{"replayed": false, "message": "events are not replayed: ask for the state now, then follow"}
 	if in.LastID != "" {
