@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -38,10 +39,17 @@ type server struct {
 	url  string
 	key  string
 	stop func()
+
+	change func(*relay.Config) // of what start serves with
+	trust  *tls.Config         // of who asks
 }
 
-func newServer(t testing.TB) *server {
-	s := &server{t: t, data: filepath.Join(t.TempDir(), "relay"), addr: "127.0.0.1:0", stop: func() {}}
+func newServer(t testing.TB) *server { return newServerWith(t, func(*relay.Config) {}, nil) }
+
+// newServerWith starts a relay whose configuration was changed, and to whose
+// certificate trust vouches.
+func newServerWith(t testing.TB, change func(*relay.Config), trust *tls.Config) *server {
+	s := &server{t: t, data: filepath.Join(t.TempDir(), "relay"), addr: "127.0.0.1:0", stop: func() {}, change: change, trust: trust}
 	s.start()
 	t.Cleanup(func() { s.stop() })
 	s.key = strings.TrimSpace(s.admin("key", "create", "--name", "e2e"))
@@ -53,14 +61,16 @@ func (s *server) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	go func() { // ends with ctx; stop waits for it
-		ended <- relay.Serve(ctx, relay.Config{
+		cfg := relay.Config{
 			Version: "1.2.3", Listen: s.addr, Data: s.data, Log: slog.New(slog.DiscardHandler), Drain: time.Second,
 			Ready: func(url string) error { ready <- url; return nil },
-		})
+		}
+		s.change(&cfg)
+		ended <- relay.Serve(ctx, cfg)
 	}()
 	select {
 	case s.url = <-ready:
-		s.addr = strings.TrimPrefix(s.url, "http://")
+		_, s.addr, _ = strings.Cut(s.url, "://")
 	case err := <-ended:
 		cancel()
 		s.t.Fatalf("relay: %v", err)
@@ -112,7 +122,7 @@ func (s *server) ask(path string) (answer, error) {
 		return answer{}, err
 	}
 	req.Header.Set("Authorization", "Bearer "+s.key)
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: soon}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: s.trust}, Timeout: soon}
 	resp, err := client.Do(req)
 	if err != nil {
 		return answer{}, err
