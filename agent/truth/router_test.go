@@ -186,8 +186,13 @@ func (s *staged) rows(n int) {
 // ids are those found, sorted.
 func (s *staged) ids() []string {
 	s.t.Helper()
+	return s.idsOf(s.Examine(s.t.Context()))
+}
+
+func (s *staged) idsOf(report Report) []string {
+	s.t.Helper()
 	var ids []string
-	for _, f := range s.Examine(s.t.Context()).Findings {
+	for _, f := range report.Findings {
 		ids = append(ids, f.ID)
 		if f.Text == "" || f.Evidence == "" || f.Cure == "" || f.Fixable && f.Undo == "" {
 			s.t.Errorf("%s: something is not said: %+v", f.ID, f)

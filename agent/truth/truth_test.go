@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -178,10 +179,10 @@ func TestFaults(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			s := healthy(t)
 			f.stage(s)
-			if got := strings.Join(s.ids(), " "); got != f.want {
-				t.Fatalf("got %q, want %q: %+v", got, f.want, s.Examine(t.Context()).Findings)
-			}
 			report := s.Examine(t.Context())
+			if got := strings.Join(s.idsOf(report), " "); got != f.want {
+				t.Fatalf("got %q, want %q: %+v", got, f.want, report.Findings)
+			}
 			if f.want == "" {
 				if !report.Healthy || len(report.Findings) != 0 {
 					t.Errorf("got %+v", report)
@@ -277,8 +278,8 @@ func TestFilesGoneOrUnreadable(t *testing.T) {
 // TestTextThatIsNone: half-written and hostile texts of every file.
 func TestTextThatIsNone(t *testing.T) {
 	for path, text := range baseFiles() {
+		s := healthy(t)
 		for _, bad := range []string{"", text[:len(text)/2], "\x00\xff\x1b[31m", strings.Repeat("9", 300_000), "config", strings.Repeat("x\ty z 1 2 3 4 5 6 7 8 9 10\n", 1000)} {
-			s := healthy(t)
 			s.write(path, bad)
 			for _, f := range s.Examine(t.Context()).Findings {
 				if text := f.Text + f.Evidence + f.Cure; len(text) > 2000 || strings.ContainsAny(text, "\x1b\x00") {
@@ -328,10 +329,10 @@ func TestWithinFiveSeconds(t *testing.T) {
 func TestHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		runs := 0
+		var runs atomic.Int32
 		table := []check{
 			{name: "disk", ids: "disk-full", run: func(context.Context, *Router) ([]Finding, error) {
-				runs++
+				runs.Add(1)
 				<-release
 				return nil, nil
 			}},
@@ -350,13 +351,13 @@ func TestHangs(t *testing.T) {
 				t.Errorf("got %+v", found)
 			}
 		}
-		if runs != 1 {
-			t.Errorf("the look that hangs was begun %d times", runs)
+		if n := runs.Load(); n != 1 {
+			t.Errorf("the look that hangs was begun %d times", n)
 		}
 		close(release)
 		synctest.Wait()
-		if found := r.examine(t.Context(), table); len(found) != 1 || runs != 2 {
-			t.Errorf("after it is over: got %+v, %d runs", found, runs)
+		if found := r.examine(t.Context(), table); len(found) != 1 || runs.Load() != 2 {
+			t.Errorf("after it is over: got %+v, %d runs", found, runs.Load())
 		}
 	})
 }

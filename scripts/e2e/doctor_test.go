@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,6 +82,17 @@ func TestDoctor(t *testing.T) {
 	finds("all is well", "")
 	s.stop()
 	finds("the relay is gone", "relay-connect")
+	var flood strings.Builder // 10,000 devices that a host makes up
+	for i := range 10_000 {
+		fmt.Fprintf(&flood, "10.%d.%d.9 0x1 0x2 06:00:00:00:%02x:%02x * br-lan\n", i>>8, i&255, i>>8, i&255)
+	}
+	if err := os.WriteFile(filepath.Join(r.root, "proc/net/arp"), []byte(flood.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	finds("a host floods the network", "mac-flood relay-connect")
+	if exit, stdout, stderr := r.command("", "devices", "--mac", "02:77:00:00:00:11"); exit != 0 || !strings.Contains(stdout, `"hostname":"laptop"`) {
+		t.Errorf("the laptop in the flood: exit code %d, %s%s", exit, stdout, stderr)
+	}
 	r.stop()
 	finds("the agent is gone too, and doctor dials itself", "agent-stopped relay-connect")
 	s.start()
