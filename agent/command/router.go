@@ -144,6 +144,10 @@ func (p *program) ownStatus(_ context.Context, r *router, facts config.Router) m
 		ClockSane:    p.now().After(p.build.at()),
 		Privileges:   "root",
 		Warnings:     []string{},
+		History: method.HistoryStatus{
+			Error: local.ErrNoDaemon.Error(), Repairs: []string{}, LeftAlone: []string{},
+			Unresolved: []method.UnresolvedUsage{}, Quarantined: []method.SuspectUsage{},
+		},
 	}
 	if uid := os.Geteuid(); uid != 0 {
 		s.Privileges = strconv.Itoa(uid)

@@ -221,7 +221,7 @@ func (m *Meter) compact(now time.Time) {
 // it count whole.
 func (m *Meter) Accuracy(c *usage.Counting, span usage.Range) {
 	if m == nil {
-		c.Add(false, usage.Reason{ID: reasonUnknown, Text: "not compared with the WAN: the agent does not run as a daemon", Cure: "service netpilot-agent start"})
+		c.Add(false, usage.Reason{ID: reasonUnknown, Text: "not compared with the WAN: only the daemon does that", Cure: "netpilot-agent doctor"})
 		return
 	}
 	m.mu.Lock()

@@ -132,7 +132,12 @@ func (d *demo) start(ctx context.Context) error {
 			return false
 		}
 		d.router = list.Data.Routers[0].ID
-		return list.Data.Routers[0].Online
+		if !list.Data.Routers[0].Online {
+			return false
+		}
+		// Its health tells what the relay found when it last looked at itself.
+		body, err = d.get(ctx, "/health")
+		return err == nil && bytes.Contains(body, []byte(`"online":1`))
 	})
 }
 
@@ -149,6 +154,8 @@ func (d *demo) startRouter() error {
 		"proc/net/arp": "IP address       HW type     Flags       HW address            Mask     Device\n" +
 			"192.168.77.11    0x1         0x2         02:77:00:00:00:11     *        br-lan\n" +
 			"192.168.77.13    0x1         0x2         02:77:00:00:00:13     *        br-lan\n",
+		"proc/net/route":      "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n", // no WAN
+		"proc/net/ipv6_route": "",
 	} {
 		if err := write(filepath.Join(d.root, path), []byte(text)); err != nil {
 			return err
@@ -277,7 +284,14 @@ func (d *demo) say(format string, args ...any) {
 }
 
 func indent(text string) string {
-	return "  " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  ") + "\n"
+	var out strings.Builder
+	for line := range strings.Lines(strings.TrimRight(text, "\n") + "\n") {
+		if line != "\n" {
+			out.WriteString("  ")
+		}
+		out.WriteString(line)
+	}
+	return out.String()
 }
 
 // command runs one of the binaries to its end and returns its output.
