@@ -100,7 +100,7 @@ func measure(ctx context.Context, args []string, out io.Writer) (err error) {
 	f.Float64Var(&b.limit, "limit", 14, "MB of resident memory allowed at the end")
 	f.Float64Var(&b.growth, "growth", 5, "percent that the last days but the first may add")
 	rest := f.Duration("rest", 5*time.Second, "of the machine's own time before memory is measured; a router rests 30 s between two looks, in which Go gives memory back")
-	f.StringVar(&b.memLimit, "gomemlimit", "8MiB", "as the service sets it: 8MiB on a router with 64 MB of RAM")
+	f.StringVar(&b.memLimit, "gomemlimit", "10MiB", "as the service sets it: 10MiB on a router with 64 MB of RAM")
 	f.StringVar(&b.percent, "gogc", "50", "as the service sets it")
 	if err := f.Parse(args); err != nil {
 		return err
