@@ -17,7 +17,7 @@ import (
 )
 
 // soon bounds every wait for something that is about to happen.
-const soon = 60 * time.Second
+const soon = 120 * time.Second
 
 // browser is a headless Chromium with one page, driven by its DevTools
 // protocol.
@@ -166,7 +166,7 @@ func (b *browser) wait(condition string) {
 		const holds = () => { try { return %s; } catch (error) { return false; /* not there yet */ } };
 		const end = Date.now() + %d, look = () => { if (holds()) done(true); else if (Date.now() > end) done(false); else setTimeout(look, 20); };
 		look();
-	})`, condition, (soon/3).Milliseconds()), &held)
+	})`, condition, (soon/2).Milliseconds()), &held)
 	if !held {
 		b.t.Fatalf("the page does not come to %s; it shows:\n%s", condition, b.text("#view"))
 	}

@@ -10,18 +10,26 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	agent "github.com/netpilot/netpilot/agent/command"
 	"github.com/netpilot/netpilot/agent/config"
 	"github.com/netpilot/netpilot/agent/method"
 	relay "github.com/netpilot/netpilot/relay/command"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is also the agent, where it is started as one.
+func TestMain(m *testing.M) {
+	if start, err := strconv.ParseInt(os.Getenv(startEnv), 10, 64); err == nil {
+		os.Exit(agent.RunBy(context.Background(), clockFrom(time.Unix(0, start)), os.Args, build(), os.Stdin, os.Stdout, os.Stderr))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // TestTemplateIsComplete makes the template again.
 func TestTemplateIsComplete(t *testing.T) {
@@ -227,6 +235,7 @@ func TestOverview(t *testing.T) {
 	b.eval(look, nil)
 	b.wait(`document.querySelector('.np-cards').textContent.includes('The service does not run')`)
 	b.wait(`document.querySelector('.np-cards').textContent.includes('service netpilot-agent start')`)
+	b.wait(`document.querySelector('.np-first .np-finding.warning').textContent.includes('netpilot-agent does not run')`)
 	b.screenshot("overview-stopped")
 	b.harmless()
 }

@@ -9,8 +9,10 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -59,6 +61,7 @@ func devices() []lan {
 type router struct {
 	t     *testing.T
 	root  string
+	from  time.Time // by our clock, when the router's began
 	clock agent.Clock
 	stop  func()
 	log   *lockedBuffer
@@ -81,6 +84,22 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
+// startEnv holds, for an agent in a process of its own, when the router's clock
+// began.
+const startEnv = "LUCI_TEST_START"
+
+// clockFrom is the router's clock, if it began at from by ours.
+func clockFrom(from time.Time) agent.Clock {
+	return agent.Clock{
+		Now: func() time.Time { return began.Add(time.Since(from)) },
+		Instant: func() (ledger.Instant, error) {
+			return ledger.Instant{Boot: "simulated", Since: time.Hour + time.Since(from)}, nil
+		},
+	}
+}
+
+func build() agent.Build { return agent.Build{Version: "1.2.3", Time: "1700000000"} }
+
 func newRouter(t *testing.T) *router {
 	t.Helper()
 	root, err := os.MkdirTemp("", "np") // short, for the sockets in it
@@ -88,13 +107,8 @@ func newRouter(t *testing.T) *router {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(root) })
-	start := time.Now()
-	r := &router{t: t, root: root, stop: func() {}, log: new(lockedBuffer), clock: agent.Clock{
-		Now: func() time.Time { return began.Add(time.Since(start)) },
-		Instant: func() (ledger.Instant, error) {
-			return ledger.Instant{Boot: "simulated", Since: time.Hour + time.Since(start)}, nil
-		},
-	}}
+	from := time.Now()
+	r := &router{t: t, root: root, from: from, clock: clockFrom(from), stop: func() {}, log: new(lockedBuffer)}
 	options, err := os.ReadFile("../../openwrt-package/netpilot-agent/files/netpilot.config")
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +246,7 @@ func (r *router) count() {
 // run is the agent's command line on this router.
 func (r *router) run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, args ...string) int {
 	return agent.RunBy(ctx, r.clock, append([]string{"netpilot-agent", "--root", r.root}, args...),
-		agent.Build{Version: "1.2.3", Time: "1700000000"}, stdin, stdout, stderr)
+		build(), stdin, stdout, stderr)
 }
 
 // start runs the daemon until the test ends or stop is called.
@@ -325,7 +339,7 @@ func (b *bridge) ubus(w http.ResponseWriter, req *http.Request) {
 		result = append(result, data)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(map[string]any{"jsonrpc": "2.0", "id": call.ID, "result": result}); err != nil {
+	if err := json.NewEncoder(w).Encode(map[string]any{"jsonrpc": "2.0", "id": call.ID, "result": result}); err != nil && req.Context().Err() == nil {
 		b.t.Errorf("answer of %s/%s: %v", object, method, err)
 	}
 }
@@ -376,9 +390,20 @@ func (b *bridge) answer(ctx context.Context, role, object, method string, params
 	if string(params) == "{}" {
 		with = `{"ubus_rpc_session":"0123456789abcdef0123456789abcdef"}`
 	}
+	// A process for each call, as rpcd starts one.
+	self, err := os.Executable()
+	if err != nil {
+		b.t.Error(err)
+		return ubusFailed, nil
+	}
 	var stdout, stderr bytes.Buffer
-	if code := b.run(ctx, strings.NewReader(with), &stdout, &stderr, "rpcd", "call", method); code != 0 || stderr.Len() > 0 {
-		b.t.Errorf("%s %s: exit code %d: %s", method, params, code, stderr.String())
+	cmd := exec.CommandContext(ctx, self, "--root", b.root, "rpcd", "call", method)
+	cmd.Env = append(os.Environ(), startEnv+"="+strconv.FormatInt(b.from.UnixNano(), 10))
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(with), &stdout, &stderr
+	if err := cmd.Run(); ctx.Err() != nil {
+		return ubusFailed, nil // the page was left
+	} else if err != nil || stderr.Len() > 0 {
+		b.t.Errorf("%s %s: %v: %s", method, params, err, stderr.String())
 		return ubusFailed, nil
 	}
 	return ubusOK, json.RawMessage(stdout.Bytes())

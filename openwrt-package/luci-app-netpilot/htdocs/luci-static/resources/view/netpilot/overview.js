@@ -91,8 +91,12 @@ return view.extend({
 		/* A brief status says nothing of nlbwmon; what the last whole one said stays. */
 		if (status.nlbwmon.refresh_seconds)
 			this.nlbwmon = status.nlbwmon;
+		/* What doctor said is of another router, as it were. */
+		const changed = this.status && (this.status.uplink.running != status.uplink.running || this.status.uplink.connected != status.uplink.connected);
 		this.status = status;
 		this.showCards();
+		if (changed)
+			this.examine();
 	},
 
 	showCards() {
@@ -179,6 +183,7 @@ return view.extend({
 			this.doctor.classList.toggle('np-first', !report.healthy);
 			if (report.healthy)
 				rows.unshift(E('div', { 'class': 'np-done' }, [ _('Healthy: nothing is known that makes the numbers wrong or keeps them from the relay.') ]));
+			rows.push(E('p', { 'class': 'np-note' }, [ _('Examined at %s.').format(agent.when(new Date())) ]));
 			dom.content(this.findings, rows);
 		}, error => dom.content(this.findings, [ agent.failure(error) ]));
 	},
@@ -227,7 +232,7 @@ return view.extend({
 			chart.render(slots),
 			gaps.length ? E('p', { 'class': 'np-note' }, [ _('Not counted: %s to %s, %s').format(
 				agent.when(gaps[gaps.length - 1].from), agent.when(gaps[gaps.length - 1].to), gaps[gaps.length - 1].reason),
-				gaps.length > 1 ? ' ' + _('and %s more times').format(gaps.length - 1) : '' ]) : ''
+				gaps.length > 1 ? '; ' + _('%s earlier').format(gaps.length - 1) : '' ]) : ''
 		]);
 	},
 
