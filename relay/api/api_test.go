@@ -78,15 +78,7 @@ func newRig(t testing.TB) *rig {
 	t.Cleanup(func() { db.Close() })
 	r := &rig{t: t, db: db, now: start}
 	for _, n := range []int{connected, offline, revoked} {
-		_, token := store.NewSecret("")
-		_, secret := store.NewSecret("")
-		err := db.CreateToken(t.Context(), store.Token{CreatedAt: start, ExpiresAt: start.Add(time.Hour)}, token)
-		if err == nil {
-			err = db.Redeem(t.Context(), token, store.Router{ID: storetest.RouterID(n), Name: "r" + string(rune('0'+n))}, secret, start)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		r.enrol(n)
 	}
 	if err := db.RevokeRouter(t.Context(), storetest.RouterID(revoked), start); err != nil {
 		t.Fatal(err)
@@ -97,6 +89,20 @@ func newRig(t testing.TB) *rig {
 	r.API = New(db, r.routers, slog.New(slog.NewTextHandler(&r.log, nil)))
 	r.Now = func() time.Time { return r.now }
 	return r
+}
+
+// enrol enrols the n-th router.
+func (r *rig) enrol(n int) {
+	r.t.Helper()
+	_, token := store.NewSecret("")
+	_, secret := store.NewSecret("")
+	err := r.db.CreateToken(r.t.Context(), store.Token{CreatedAt: start, ExpiresAt: start.Add(time.Hour)}, token)
+	if err == nil {
+		err = r.db.Redeem(r.t.Context(), token, store.Router{ID: storetest.RouterID(n), Name: "r" + string(rune('0'+n))}, secret, start)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 func (r *rig) newKey(name string, expires time.Time) string {

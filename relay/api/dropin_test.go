@@ -581,6 +581,13 @@ func TestHealthChecks(t *testing.T) {
 	if c := health(); c.Store == nil || !c.Store.OK || c.Routers != (routersCheck{3, 1}) || *c.Nlbwmon != (nlbwmonCheck{Broken: 1}) {
 		t.Errorf("got %+v %+v %+v", c.Store, c.Routers, c.Nlbwmon)
 	}
+	// A router that is enrolled meanwhile counts at the next look.
+	r.enrol(4)
+	r.routers.online = storetest.RouterID(4)
+	r.checks.look(t.Context(), r.API)
+	if c := health(); c.Routers != (routersCheck{4, 1}) || *c.Nlbwmon != (nlbwmonCheck{OK: true, Unknown: 1}) {
+		t.Errorf("after one more enrolled: got %+v %+v", c.Routers, c.Nlbwmon)
+	}
 	r.db.Close()
 	r.now = r.now.Add(fleetEvery)
 	r.checks.look(t.Context(), r.API)

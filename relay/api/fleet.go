@@ -196,7 +196,7 @@ func (a *API) partOf(ctx context.Context, r *store.Router, days int) (*part, err
 
 // packFleet makes the answer of the routers' parts.
 func (a *API) packFleet(x *exchange, in *fleetIn, routers []store.Router, parts []*part) *fleetItem {
-	item := &fleetItem{Timestamp: a.Now().UTC(), PeriodDays: in.Days, TotalRouters: len(routers),
+	item := &fleetItem{Timestamp: a.Now().UTC().Truncate(time.Millisecond), PeriodDays: in.Days, TotalRouters: len(routers),
 		TopRouters: []fleetRouterItem{}, TopDevices: []fleetDeviceItem{}, DailyTotals: []dayItem{}, Broken: []brokenItem{}}
 	days := make(map[string]usage.Counters)
 	var total usage.Counters

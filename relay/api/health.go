@@ -62,7 +62,8 @@ type checks struct {
 	last healthChecks
 }
 
-// fleetEvery is how often all routers are looked at.
+// fleetEvery is how often all routers are looked at, if none is added
+// meanwhile.
 const fleetEvery = time.Minute
 
 // look looks at the store and at who is online, and now and then at what
@@ -92,19 +93,17 @@ func (c *checks) look(ctx context.Context, a *API) {
 }
 
 func (c *checks) lookAtAll(ctx context.Context, a *API, found *healthChecks) error {
-	q := store.RouterQuery{Limit: 1}
 	now := a.Now()
-	whole := now.Sub(c.fully) >= fleetEvery
-	if whole {
-		q.Limit = 0
-	}
-	list, total, err := a.store.Routers(ctx, q)
+	list, total, err := a.store.Routers(ctx, store.RouterQuery{Limit: 1})
 	if err != nil {
 		return err
 	}
 	found.Routers.Enrolled = total
-	if !whole {
+	if now.Sub(c.fully) < fleetEvery && total == len(c.routers) {
 		return nil
+	}
+	if list, _, err = a.store.Routers(ctx, store.RouterQuery{}); err != nil {
+		return err
 	}
 	c.fully = now
 	c.routers = c.routers[:0]
