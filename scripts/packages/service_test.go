@@ -130,7 +130,7 @@ func TestHowProcdRunsIt(t *testing.T) {
 			t.Errorf("without ujail: %q", c)
 		}
 	}
-	for meminfo, want := range map[string]string{"MemTotal: 30000 kB\n": "8", "MemTotal: 1030000 kB\n": "24", "": "8"} {
+	for meminfo, want := range map[string]string{"MemTotal: 30000 kB\n": "10", "MemTotal: 1030000 kB\n": "24", "": "10"} {
 		r.write("proc/meminfo", meminfo, 0o444)
 		wantInOrder(t, start(), "param env GOMEMLIMIT="+want+"MiB GOGC=50")
 	}
