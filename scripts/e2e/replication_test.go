@@ -308,14 +308,14 @@ func TestReplication(t *testing.T) {
 			if err := k.db.Backup(t.Context(), path); err != nil {
 				t.Fatal(err)
 			}
-			s.link(k, func() { s.live(20*time.Hour, 2*time.Minute) })
+			s.link(k, func() { s.live(10*time.Hour, 2*time.Minute) })
 			if err := k.db.Close(); err != nil {
 				t.Fatal(err)
 			}
 			k.db = newKeeper(t, path).db
 		},
 		"the relay loses its store": func(t *testing.T, s *site, k *keeper, dir string) {
-			s.link(k, func() { s.live(20*time.Hour, 2*time.Minute) })
+			s.link(k, func() { s.live(10*time.Hour, 2*time.Minute) })
 			if err := k.db.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -324,9 +324,9 @@ func TestReplication(t *testing.T) {
 		"two relays": func(t *testing.T, s *site, k *keeper, dir string) {
 			other := newKeeper(t, filepath.Join(dir, "other.db"))
 			defer other.db.Close()
-			for range 4 {
-				s.link(k, func() { s.live(3*time.Hour, 2*time.Minute) })
-				s.link(other, func() { s.live(3*time.Hour, 2*time.Minute) })
+			for range 3 {
+				s.link(k, func() { s.live(2*time.Hour, 2*time.Minute) })
+				s.link(other, func() { s.live(2*time.Hour, 2*time.Minute) })
 			}
 			s.settle(other)
 			wantSame(t, "the other relay", s, other)
@@ -352,7 +352,7 @@ func TestReplication(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.open()
-			for range 6 {
+			for range 4 {
 				s.link(k, func() { s.live(5*time.Hour, 5*time.Minute) })
 				if err := k.db.Tidy(t.Context(), time.Now()); err != nil {
 					t.Fatal(err)
