@@ -338,6 +338,7 @@ func TestSettings(t *testing.T) {
 	r.stop() // the service's stand-in above restarts nothing
 	r.start()
 	b.wait(`document.querySelector('#np-said').textContent.includes('The link is up.')`)
+	b.wait(`document.querySelector('[data-option=enabled]').checked && document.querySelector('#view').textContent.includes('Enrolled at ` + url + `')`)
 	b.screenshot("settings-enrolled")
 	b.open(s.page("overview", "owner"), 1000, false)
 	b.wait(`document.querySelector('.np-cards').textContent.includes('Connected')`)

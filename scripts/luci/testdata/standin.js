@@ -99,11 +99,14 @@ const poll = {
 window.standinPoll = poll;
 
 /* Forms over UCI. */
-const uci = (method, params) => rpc.call('uci', method, params).then(([ code, data ]) => {
+const callUCI = (method, params) => rpc.call('uci', method, params).then(([ code, data ]) => {
 	if (code)
 		throw new Error('uci %s failed with ubus code %d'.format(method, code));
 	return data;
 });
+
+/* Nothing is cached here, so nothing is to be dropped. */
+const uci = { unload: () => undefined };
 
 class Option {
 	constructor(name, title, description) {
@@ -191,7 +194,7 @@ class Map_ {
 	}
 
 	render() {
-		return uci('get', { config: this.config }).then(data => {
+		return callUCI('get', { config: this.config }).then(data => {
 			const node = dom.create('div', { 'class': 'cbi-map' }, [
 				dom.create('h3', {}, this.title),
 				dom.create('div', { 'class': 'cbi-map-descr' }, this.description || ''),
@@ -212,8 +215,8 @@ class Map_ {
 				else if (!gone && value != o.stored && !(value == '' && o.stored === undefined))
 					changes.push([ 'set', { config: this.config, section: s.name, values: { [o.name]: value } } ]);
 			}
-		return changes.reduce((before, [ method, params ]) => before.then(() => uci(method, params)), Promise.resolve())
-			.then(() => uci('commit', { config: this.config }));
+		return changes.reduce((before, [ method, params ]) => before.then(() => callUCI(method, params)), Promise.resolve())
+			.then(() => callUCI('commit', { config: this.config }));
 	}
 }
 
@@ -230,7 +233,7 @@ const view = {
 	}
 };
 
-const modules = new Map(Object.entries({ baseclass, dom, form, poll, rpc, view }).map(([ name, module ]) => [ name, Promise.resolve(module) ]));
+const modules = new Map(Object.entries({ baseclass, dom, form, poll, rpc, uci, view }).map(([ name, module ]) => [ name, Promise.resolve(module) ]));
 
 /* 'require a.b as c' loads a/b.js and names what it returns. */
 function load(name) {

@@ -2,6 +2,7 @@
 'require view';
 'require dom';
 'require form';
+'require uci';
 'require netpilot.agent as agent';
 
 /* How long the link may take, as netpilot-agent enroll waits. */
@@ -13,20 +14,23 @@ return view.extend({
 	},
 
 	render(loaded) {
-		return this.options().render().then(options => E('div', { 'class': 'np' }, [
-			E('link', { 'rel': 'stylesheet', 'href': L.resource('netpilot/netpilot.css') }, []),
-			E('h2', {}, [ _('netpilot') ]),
-			this.enrolment(loaded),
-			options
-		]));
+		return this.options().render().then(options => {
+			this.form = E('div', {}, [ options ]);
+			return E('div', { 'class': 'np' }, [
+				E('link', { 'rel': 'stylesheet', 'href': L.resource('netpilot/netpilot.css') }, []),
+				E('h2', {}, [ _('netpilot') ]),
+				this.enrolment(loaded),
+				this.form
+			]);
+		});
 	},
 
 	enrolment(loaded) {
 		this.said = E('div', { 'id': 'np-said' }, []);
 		const link = loaded.status ? loaded.status.uplink : {};
-		const now = loaded.error ? agent.failure(loaded.error)
+		this.now = loaded.error ? agent.failure(loaded.error)
 			: E('p', {}, [ link.enrolled ? _('Enrolled at %s.').format(link.relay) : _('Not enrolled. The history is kept without a relay too.') ]);
-		const panel = [ E('h3', {}, [ _('Enrolment') ]), now ];
+		const panel = [ E('h3', {}, [ _('Enrolment') ]), this.now ];
 		if (!L.hasViewPermission())
 			panel.push(E('p', { 'class': 'np-note' }, [ _('You may look but not enrol.') ]));
 		else
@@ -59,6 +63,10 @@ return view.extend({
 		this.say('np-note', _('Asking the relay…'));
 		return agent.enroll(relay, token.value.trim()).then(reply => {
 			token.value = '';
+			dom.content(this.now, [ _('Enrolled at %s.').format(reply.relay) ]);
+			/* Enrolling switched an option on. */
+			uci.unload('netpilot');
+			this.options().render().then(options => dom.content(this.form, [ options ]));
 			if (!reply.restarted) {
 				this.say('np-done', _('Enrolled at %s. No service is installed here: start netpilot-agent run.').format(reply.relay));
 				return;
