@@ -94,7 +94,7 @@ func (c *checks) look(ctx context.Context, a *API) {
 
 func (c *checks) lookAtAll(ctx context.Context, a *API, found *healthChecks) error {
 	now := a.Now()
-	list, total, err := a.store.Routers(ctx, store.RouterQuery{Limit: 1})
+	_, total, err := a.store.Routers(ctx, store.RouterQuery{Limit: 1})
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,8 @@ func (c *checks) lookAtAll(ctx context.Context, a *API, found *healthChecks) err
 	if now.Sub(c.fully) < fleetEvery && total == len(c.routers) {
 		return nil
 	}
-	if list, _, err = a.store.Routers(ctx, store.RouterQuery{}); err != nil {
+	list, _, err := a.store.Routers(ctx, store.RouterQuery{})
+	if err != nil {
 		return err
 	}
 	c.fully = now
