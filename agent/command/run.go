@@ -165,10 +165,10 @@ func (r *router) bootFile() string {
 	return ""
 }
 
-// giveBackEvery is after how many looks, some minutes, the memory that an
+// giveBackEvery is after how many looks, two minutes, the memory that an
 // answer or a push took for a moment goes back to the router at once. Go
 // itself keeps it for long, and lets it grow until the limit of the service.
-const giveBackEvery = 10
+const giveBackEvery = 4
 
 // sampler makes the task that fills the history, and that of the live stream
 // which lives on its looks.

@@ -126,15 +126,15 @@ func measure(ctx context.Context, args []string, out io.Writer) (err error) {
 			return ctx.Err()
 		case <-time.After(*rest):
 		}
-		var anon float64
-		if last, anon, err = b.resident(); err != nil {
+		var anon, peak float64
+		if last, anon, peak, err = b.resident(); err != nil {
 			return err
 		}
 		if day == 1 {
 			first = last
 		}
-		fmt.Fprintf(out, "day %2d: VmRSS %.2f MB (%.2f MB of it not of files), history %s; %.2f ms of CPU a look, calls included\n",
-			day, last, anon, size(filepath.Join(b.root, "tmp/netpilot")), b.cpu()/float64(b.looks))
+		fmt.Fprintf(out, "day %2d: VmRSS %.2f MB (%.2f MB of it not of files), at most %.2f MB since the start; history %s; %.2f ms of CPU a look, calls included\n",
+			day, last, anon, peak, size(filepath.Join(b.root, "tmp/netpilot")), b.cpu()/float64(b.looks))
 	}
 	grown := 100 * (last - first) / first
 	fmt.Fprintf(out, "%d calls, %d failed; VmRSS %.2f MB at the end, %+.1f %% since day 1\n", b.calls, b.failed, last, grown)
@@ -182,8 +182,9 @@ func (b *bench) day(ctx context.Context) error {
 			return err
 		}
 		b.looks++
-		if since/callEvery != hour {
-			hour = since / callEvery
+		// Not at the end of a day: what calls take for a moment is in the peak.
+		if now := (since + callEvery/2) / callEvery; now != hour {
+			hour = now
 			b.call(ctx)
 		}
 		if _, err := fmt.Fprintln(b.passed); err != nil {
@@ -232,11 +233,12 @@ func (b *bench) call(ctx context.Context) {
 	}
 }
 
-// resident is VmRSS of the daemon in MB, and what of it is no part of files.
-func (b *bench) resident() (all, anon float64, err error) {
+// resident is VmRSS of the daemon in MB, what of it is no part of files, and
+// the most it ever was.
+func (b *bench) resident() (all, anon, peak float64, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.agent.Process.Pid))
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, 0, err
 	}
 	for line := range strings.Lines(string(text)) {
 		f := strings.Fields(line)
@@ -247,14 +249,16 @@ func (b *bench) resident() (all, anon float64, err error) {
 		switch f[0] {
 		case "VmRSS:":
 			all = float64(kib) * 1024 / 1e6
+		case "VmHWM:":
+			peak = float64(kib) * 1024 / 1e6
 		case "RssAnon:":
 			anon = float64(kib) * 1024 / 1e6
 		}
 	}
 	if all == 0 {
-		return 0, 0, errors.New("no VmRSS")
+		return 0, 0, 0, errors.New("no VmRSS")
 	}
-	return all, anon, nil
+	return all, anon, peak, nil
 }
 
 // cpu is what the daemon has computed so far, in milliseconds (proc(5),
