@@ -31,27 +31,17 @@ func TestSize(t *testing.T) {
 		start := time.Unix(1_700_006_400, 0)
 		add := func(length time.Duration, n int) {
 			t.Helper()
-			for range n {
+			for n > 0 {
 				push := store.Push{Router: storetest.RouterID(1), At: start, After: p.cursor, Cursor: p.cursor + 1}
-				b := usage.Bucket{Start: start, Length: length}
-				scale := uint64(length / usage.FiveMinutes)
-				some := func() usage.Counters {
-					return usage.Counters{RxBytes: random.Uint64N(50e6 * scale), TxBytes: random.Uint64N(5e6 * scale), RxPackets: random.Uint64N(40e3 * scale),
-						TxPackets: random.Uint64N(20e3 * scale), Conns: random.Uint64N(200 * scale)}
+				for range min(n, 64) {
+					push.Buckets = append(push.Buckets, made(random, start, length, devices))
+					start = start.Add(length)
 				}
-				for k := range devices {
-					b.Devices = append(b.Devices, usage.DeviceSum{MAC: usage.MAC{2, 0, 0, 0, 0, byte(k)}, Counters: some()})
-				}
-				for k := range 12 {
-					b.Services = append(b.Services, usage.ServiceSum{Name: fmt.Sprint("service-", k), Counters: some()})
-				}
-				b.Families = []usage.FamilySum{{Family: usage.FamilyIPv4, Counters: some()}, {Family: usage.FamilyIPv6, Counters: some()}}
-				push.Buckets = []usage.Bucket{b}
+				n -= len(push.Buckets)
 				var err error
 				if p.cursor, err = db.Push(t.Context(), &push); err != nil {
 					t.Fatal(err)
 				}
-				start = start.Add(length)
 			}
 		}
 		add(usage.Day, int(store.KeepDays/usage.Day))
@@ -66,4 +56,22 @@ func TestSize(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// made is a bucket in which that many devices move what is usual.
+func made(random *rand.Rand, start time.Time, length time.Duration, devices int) usage.Bucket {
+	b := usage.Bucket{Start: start, Length: length}
+	scale := uint64(length / usage.FiveMinutes)
+	some := func() usage.Counters {
+		return usage.Counters{RxBytes: random.Uint64N(50e6 * scale), TxBytes: random.Uint64N(5e6 * scale), RxPackets: random.Uint64N(40e3 * scale),
+			TxPackets: random.Uint64N(20e3 * scale), Conns: random.Uint64N(200 * scale)}
+	}
+	for k := range devices {
+		b.Devices = append(b.Devices, usage.DeviceSum{MAC: usage.MAC{2, 0, 0, 0, 0, byte(k)}, Counters: some()})
+	}
+	for k := range 12 {
+		b.Services = append(b.Services, usage.ServiceSum{Name: fmt.Sprint("service-", k), Counters: some()})
+	}
+	b.Families = []usage.FamilySum{{Family: usage.FamilyIPv4, Counters: some()}, {Family: usage.FamilyIPv6, Counters: some()}}
+	return b
 }
