@@ -20,7 +20,8 @@ AGENT_TAGS   := nethttpomithttp2,urfave_cli_no_docs,urfave_cli_no_suggest,netgo,
 AGENT_HOT    := pkg/nlbwmon pkg/usage agent/nlbw agent/ledger agent/source
 AGENT_GC     := all=-l $(AGENT_HOT:%=github.com/netpilot/netpilot/%=)
 BUILD_FLAGS  := -trimpath -buildvcs=false
-OVERLAY      := $(BIN)/overlay/overlay.json
+# The underscore keeps the go command from taking it for a package of ours.
+OVERLAY      := $(BIN)/_overlay/overlay.json
 AGENT_FLAGS  := $(BUILD_FLAGS) -overlay=$(OVERLAY) -tags=$(AGENT_TAGS) $(AGENT_GC:%=-gcflags=%) -ldflags="$(AGENT_LDFLAGS)"
 CROSS        := $(GO) run ./scripts/cross --overlay '$(OVERLAY)' --tags '$(AGENT_TAGS)' $(AGENT_GC:%=--gcflags '%') --ldflags '$(AGENT_LDFLAGS)'
 
