@@ -106,7 +106,7 @@ func (p *program) report() *cli.Command {
 			"netpilot-agent report --days 7 --format html > week.html", "a page that needs nothing else",
 		) + "\n\nThe daemon keeps the history; it must run.",
 		Flags: append(spanFlags(),
-			&cli.StringFlag{Name: "resolution", Usage: "a bar for each `SPAN`: 5m, 1h or 1d (default: fits the span)"},
+			&cli.StringFlag{Name: "resolution", Usage: "a bar for each `SPAN`: 5m, 1h, 1d or another multiple of 5m up to a day (default: fits the span)"},
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "`F`: text, md or html"},
 		),
 		Action: p.runReport,
