@@ -373,8 +373,12 @@ func writeNetwork(t *testing.T, path string, devices, addrs int) {
 // Where nlbwmon is absent, the lists fail and the status reports.
 func TestStatusWithoutNlbwmon(t *testing.T) {
 	a, _ := newAgent(t, "")
+	a.Truth = &truth.Teller{Quick: func() ([]truth.Finding, error) { return nil, nil }, Now: a.Now}
 	var got Status
 	call(t, a, AccessRead, "status", "", &got)
+	if c := got.Counting; c == nil || c.OK || len(c.Reasons) == 0 {
+		t.Errorf("counting: got %+v, want a fault", c)
+	}
 	n := got.Nlbwmon
 	if n.OK || !strings.Contains(n.Error, "service nlbwmon status") || len(n.Tried) != 3 || n.Rows != 0 || n.AsOf != nil || got.Version != "1.2.3" || got.Timestamp.IsZero() {
 		t.Errorf("got %+v", got)

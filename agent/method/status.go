@@ -137,6 +137,9 @@ func (a *Agent) FullStatus(ctx context.Context) Status {
 	if err != nil {
 		n.Error = err.Error()
 		s.Nlbwmon = n
+		if s.Counting != nil {
+			s.Counting.Add(true, usage.Reason{ID: "nlbwmon-unreadable", Text: "nlbwmon cannot be read; where it does not run, nothing is counted", Cure: "netpilot-agent doctor"})
+		}
 		return s
 	}
 	n.OK = true
