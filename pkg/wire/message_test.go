@@ -213,6 +213,9 @@ func FuzzDecode(f *testing.F) {
 func FuzzMembers(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, ` { "a" : 1 , "b":"\\\"},{" , "c":[{"d":[]},{}] ,"\u0061":null} `, `{"a":-1.5e3}`, `[]`, `1`, `{"a"`, `{"a":tru}`, `{"a":{}`, ``,
+		`{"a":[1,{"b":[[],{}]},"x",true,false,null,-0,0.5,1E+9,2e-1]}`, `{"a":01}`, `{"a":1.}`, `{"a":-}`, `{"a":1e}`, `{"a":"\x"}`, `{"a":"\u12g4"}`,
+		"{\"a\":\"\x01\"}", `{"a":[1,]}`, `{"a":[,1]}`, `{"a":{"b"}}`, `{"a":{"b":1,}}`, `{"a":[1}`, `{"a":{"b":1]}`, `{"a":1}}`, `{"a":1} x`, `{,}`, `{"a":1,}`,
+		`{"a":` + strings.Repeat("[", maxNesting) + strings.Repeat("]", maxNesting) + `}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -227,19 +230,46 @@ func FuzzMembers(f *testing.F) {
 		if wantErr == nil && want == nil {
 			return // null, which encoding/json takes for no object and we for an error
 		}
+		if err != nil && strings.Contains(err.Error(), "nested deeper") {
+			return // encoding/json goes deeper
+		}
 		if (err == nil) != (wantErr == nil) || err == nil && !reflect.DeepEqual(got, want) {
 			t.Fatalf("%q: got %q, %v, want %q, %v", frame, got, err, want, wantErr)
 		}
 	})
 }
 
-func BenchmarkDecode(b *testing.B) {
-	frame := []byte(`{"jsonrpc":"2.0","id":7,"method":"usage.current","params":{"limit":50},"timeout_ms":20000}`)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Decode(frame); err != nil {
-			b.Fatal(err)
+// TestNesting: what is too deep is refused, whatever it is of.
+func TestNesting(t *testing.T) {
+	for _, deep := range []struct{ open, inner, close string }{{"[", "", "]"}, {`{"a":`, "1", "}"}} {
+		frame := func(n int) []byte {
+			return []byte(`{"jsonrpc":"2.0","id":1,"result":` + strings.Repeat(deep.open, n) + deep.inner + strings.Repeat(deep.close, n) + "}")
 		}
+		if _, err := Decode(frame(maxNesting)); err != nil {
+			t.Errorf("%s nested %d deep: %v", deep.open, maxNesting, err)
+		}
+		if _, err := Decode(frame(maxNesting + 1)); err == nil || !strings.Contains(err.Error(), "nested deeper than 512") {
+			t.Errorf("%s nested one deeper: got error %v", deep.open, err)
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	device := `{"mac":"02:77:00:00:00:11","ip":"192.168.1.17","hostname":"tv","bytes_rx":123456789,"bytes_tx":2345678,"total_bytes":125802467,"online":true,"names":["a\u00e9"]},`
+	for name, text := range map[string]string{
+		"call":   `{"jsonrpc":"2.0","id":7,"method":"usage.current","params":{"limit":50},"timeout_ms":20000}`,
+		"answer": `{"jsonrpc":"2.0","id":7,"result":{"devices":[` + strings.TrimSuffix(strings.Repeat(device, 25), ",") + `]}}`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			frame := []byte(text)
+			b.SetBytes(int64(len(frame)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Decode(frame); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -143,9 +143,8 @@ func (w *PushWriter) Append(dst []byte, after, cursor uint64, asOf time.Time, co
 // maxServiceName is the longest name of a service taken, in bytes.
 const maxServiceName = 32
 
-// DecodePush reads the params of history.push, which must be those of a Message
-// that Decode gave: it does not check again that they are JSON. An error is of
-// kind Invalid and says which member breaks the protocol.
+// DecodePush reads the params of history.push. An error is of kind Invalid and
+// says which member breaks the protocol.
 func DecodePush(params json.RawMessage) (Push, error) {
 	var p Push
 	var buckets, open json.RawMessage
@@ -153,7 +152,7 @@ func DecodePush(params json.RawMessage) (Push, error) {
 	if len(params) == 0 {
 		return p, usage.Errorf(usage.Invalid, "history.push wants params")
 	}
-	err := walk(params, func(key string, value json.RawMessage) error {
+	err := members(params, func(key string, value json.RawMessage) error {
 		s := scanner{b: value}
 		switch key {
 		case "after":
@@ -343,11 +342,11 @@ func (s *scanner) moment() time.Time { return time.UnixMilli(s.below(1 << 50)) }
 
 func (s *scanner) text() string {
 	s.space()
-	if s.bad || s.i >= len(s.b) || s.b[s.i] != '"' {
+	end := stringEnd(s.b, s.i)
+	if s.bad || end == bad {
 		s.bad = true
 		return ""
 	}
-	end := stringEnd(s.b, s.i)
 	t, err := text(s.b[s.i:end])
 	s.i, s.bad = end, err != nil
 	return t

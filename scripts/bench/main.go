@@ -95,4 +95,5 @@ func model() string {
 	return runtime.GOARCH
 }
 
-func (b *bench) program(name string) string { return filepath.Join(b.bin, name) }
+// program is the path of one; of a bare name the system would search $PATH.
+func (b *bench) program(name string) string { return b.bin + string(filepath.Separator) + name }

@@ -25,8 +25,8 @@ type stage struct {
 // newStage starts a relay, enrols the network and waits until it is linked.
 // With tls the relay has a certificate made for the run. The fleet gets more
 // arguments, if any.
-func (b *bench) newStage(ctx context.Context, tls bool, more ...string) (s *stage, err error) {
-	s = &stage{}
+func (b *bench) newStage(ctx context.Context, tls bool, more ...string) (_ *stage, err error) {
+	s := &stage{}
 	if s.dir, err = os.MkdirTemp("", "netpilot-bench"); err != nil {
 		return nil, err
 	}
