@@ -155,7 +155,7 @@ func (r *router) askTruth(ctx context.Context) truth.Daemon {
 	}
 	var s method.Status
 	if err != nil || json.Unmarshal(reply, &s) != nil {
-		return truth.Daemon{Running: true, History: "the agent did not say how it is"}
+		return truth.Daemon{Running: true, Silent: true}
 	}
 	return daemonTruth(s)
 }

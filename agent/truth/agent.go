@@ -10,6 +10,11 @@ func checkAgent(ctx context.Context, r *Router) ([]Finding, error) {
 			Evidence: "nobody answers at its local socket", Cure: "service netpilot-agent enable; service netpilot-agent start",
 			fix: &fix{Services: []serviceRun{{"netpilot-agent", "start", "stop"}}}}}, nil
 	}
+	if d.Silent {
+		return []Finding{{ID: "agent-silent", Severity: Error, Text: "netpilot-agent runs and does not say how it is: it hangs, or is of another version",
+			Evidence: "its local socket takes the question and gives no answer that can be read", Cure: "service netpilot-agent restart; logread -e netpilot-agent",
+			Undo: "nothing to undo", fix: &fix{Services: []serviceRun{{"netpilot-agent", "restart", ""}}}}}, nil
+	}
 	var found []Finding
 	if d.History != "" {
 		found = append(found, Finding{ID: "history", Severity: Warning, Text: "the history is in trouble: a power cut would take what was not saved",

@@ -109,7 +109,7 @@ func TestFixAndUndo(t *testing.T) {
 			}
 		}
 	}
-	want := []string{"agent-stopped", "clock-unset", "conntrack-acct", "conntrack-events-off", "local-network", "netlink-drops", "nlbwmon-failing",
+	want := []string{"agent-silent", "agent-stopped", "clock-unset", "conntrack-acct", "conntrack-events-off", "local-network", "netlink-drops", "nlbwmon-failing",
 		"nlbwmon-frozen", "nlbwmon-stopped", "offload-hardware", "offload-software", "period-interval", "rmem-max", "stale-gz", "table-full"}
 	if got := slices.Sorted(maps.Keys(fixed)); !slices.Equal(got, want) {
 		t.Errorf("fixed %q, want %q", got, want)

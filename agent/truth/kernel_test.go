@@ -1,7 +1,6 @@
 package truth
 
 import (
-	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -18,40 +17,6 @@ import (
 	"github.com/netpilot/netpilot/agent/netfilter/netfiltertest"
 	"github.com/netpilot/netpilot/agent/source"
 )
-
-// kernelChild makes the test binary a process in a network namespace of its
-// own, where it may break what it likes.
-const kernelChild = "TRUTH_TEST_IN_NAMESPACE"
-
-// inNamespace runs the calling test again in a new network namespace, and
-// returns true there, with loopback up. The real kernel answers; only root
-// may do this.
-func inNamespace(t *testing.T) bool {
-	t.Helper()
-	if os.Getenv(kernelChild) == t.Name() {
-		if err := netfiltertest.LoopbackUp(); err != nil {
-			t.Fatal(err)
-		}
-		return true
-	}
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to make a network namespace")
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), kernelChild+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	out, err := cmd.CombinedOutput()
-	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) {
-		t.Skipf("no network namespace here: %v", err)
-	}
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if strings.Contains(string(out), "--- SKIP") {
-		t.Skipf("in the namespace: %s", out)
-	}
-	return false
-}
 
 // thisMachine is the machine the test runs on, as a router.
 func thisMachine() *Router {
@@ -70,7 +35,7 @@ func has(found []Finding, id string) bool {
 // TestKernelAccounting: the real switch, off and on, and by the fix's own
 // step. The namespace's switch is its own.
 func TestKernelAccounting(t *testing.T) {
-	if !inNamespace(t) {
+	if !netfiltertest.InNamespace(t) {
 		return
 	}
 	path := conntrackDir + "nf_conntrack_acct"
@@ -100,7 +65,7 @@ func TestKernelAccounting(t *testing.T) {
 // TestKernelEvents: a real flow is told of; with the kernel's events off it is
 // not, though it stands in the table, as when a module takes the events away.
 func TestKernelEvents(t *testing.T) {
-	if !inNamespace(t) {
+	if !netfiltertest.InNamespace(t) {
 		return
 	}
 	r := thisMachine()
@@ -145,7 +110,7 @@ func TestKernelEvents(t *testing.T) {
 // TestKernelDrops: a process called nlbwmon that does not read its events
 // loses them, and the kernel's count of that is found.
 func TestKernelDrops(t *testing.T) {
-	if !inNamespace(t) {
+	if !netfiltertest.InNamespace(t) {
 		return
 	}
 	if err := netfiltertest.Track(); err != nil {
@@ -186,7 +151,7 @@ func TestKernelDrops(t *testing.T) {
 // TestKernelOffload: the real nftables, without a flowtable and with one, as
 // far as this kernel has them.
 func TestKernelOffload(t *testing.T) {
-	if !inNamespace(t) {
+	if !netfiltertest.InNamespace(t) {
 		return
 	}
 	tables, err := netfilter.Flowtables(t.Context())
@@ -199,6 +164,92 @@ func TestKernelOffload(t *testing.T) {
 	found, err := checkOffload(t.Context(), thisMachine())
 	if err != nil || !has(found, "offload-software") {
 		t.Errorf("got %+v, %v", found, err)
+	}
+}
+
+// underThisKernel is a router whose configuration lies below a root of its
+// own and whose /proc is this machine's.
+func underThisKernel(t *testing.T, files map[string]string) *Router {
+	t.Helper()
+	r := thisMachine()
+	r.Root = Root(t.TempDir())
+	if err := os.Symlink("/proc", r.Root.Path("/proc")); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range files {
+		if err := os.MkdirAll(filepath.Dir(r.Root.Path(path)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(r.Root.Path(path), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r
+}
+
+// TestKernelNetworks: the kernel's own routes and addresses, IPv6 too, against
+// what nlbwmon takes for local.
+func TestKernelNetworks(t *testing.T) {
+	if !netfiltertest.InNamespace(t) {
+		return
+	}
+	netfiltertest.Links(t,
+		"link add br-lan type veth peer name lan0", "addr add 192.168.1.1/24 dev br-lan", "link set lan0 up", "link set br-lan up",
+		"link add eth1 type veth peer name wan0", "addr add 192.168.178.2/24 dev eth1", "link set wan0 up", "link set eth1 up",
+		"route add default via 192.168.178.1")
+	local := func(list string) string { return "config nlbwmon\n" + list }
+	r := underThisKernel(t, map[string]string{networkConfig: networkText})
+	look := func(name, list string, want ...string) {
+		t.Helper()
+		if err := os.WriteFile(r.Root.Path(nlbwmonConfig), []byte(local(list)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		found, err := checkNetworks(t.Context(), r)
+		if err != nil || len(found) != len(want)/2 {
+			t.Errorf("%s: got %+v, %v, want %q", name, found, err, want)
+			return
+		}
+		for i, f := range found {
+			if f.ID != want[2*i] || !strings.Contains(f.Text+f.Evidence, want[2*i+1]) {
+				t.Errorf("%s: got %+v, want %q", name, f, want[2*i:2*i+2])
+			}
+		}
+	}
+	look("by name", " list local_network lan\n")
+	look("by subnet", " list local_network 192.168.1.0/24\n")
+	look("another subnet", " list local_network 10.0.0.0/8\n", "local-network", "192.168.1.0/24 is on br-lan")
+	look("nothing", "", "local-network", "(nothing)")
+	look("the WAN too", " list local_network 192.168.0.0/16\n", "wan-local", "192.168.178.0/24 is on eth1")
+	look("the WAN instead", " list local_network 192.168.178.0/24\n", "local-network", "192.168.1.0/24", "wan-local", "192.168.178.0/24")
+
+	netfiltertest.Links(t, "-6 addr add fd77::1/64 dev br-lan nodad")
+	look("IPv6", " list local_network 192.168.1.0/24\n", "local-network", "fd77::/64 is on br-lan")
+	look("IPv6 by subnet", " list local_network 192.168.1.0/24\n list local_network fd00::/8\n")
+}
+
+// TestKernelDisk: a file system of two megabytes, empty and filled until the
+// kernel refuses.
+func TestKernelDisk(t *testing.T) {
+	if !netfiltertest.InNamespace(t) {
+		return
+	}
+	r := underThisKernel(t, map[string]string{nlbwmonConfig: "config nlbwmon\n option database_directory /mnt/usb\n"})
+	for _, dir := range []string{"/mnt/usb", "/etc", "/tmp"} {
+		if err := os.MkdirAll(r.Root.Path(dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if free, _, err := r.Kernel.Space(r.Root.Path("/etc")); err != nil || free < leastFree {
+		t.Skipf("%d bytes free here, %v", free, err)
+	}
+	netfiltertest.Mount(t, "tmpfs", r.Root.Path("/mnt/usb"), "size=2m")
+	if found, err := checkDisk(t.Context(), r); err != nil || len(found) != 0 {
+		t.Errorf("empty: got %+v, %v", found, err)
+	}
+	netfiltertest.Fill(t, r.Root.Path("/mnt/usb/fill"))
+	found, err := checkDisk(t.Context(), r)
+	if err != nil || len(found) != 1 || found[0].ID != "disk-full" || !strings.Contains(found[0].Evidence, "0 of 2097152 bytes free at /mnt/usb") {
+		t.Errorf("filled: got %+v, %v", found, err)
 	}
 }
 

@@ -5,10 +5,12 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/netpilot/netpilot/agent/netfilter/netfiltertest"
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(kernelChild) != "" {
+	if netfiltertest.Inside() {
 		os.Exit(m.Run())
 	}
 	goleak.VerifyTestMain(m)

@@ -73,6 +73,7 @@ type Kernel interface {
 // Daemon is what only the running agent knows.
 type Daemon struct {
 	Running   bool
+	Silent    bool            // it runs and did not say how it is
 	Link      bool            // the link to the relay is up
 	LinkError *uplink.Failure // why not; nil if unknown
 	History   string          // what is wrong with the history, "" if nothing
@@ -125,7 +126,7 @@ func checks() []check {
 		{"disk", "disk-full", false, checkDisk},
 		{"clock", "clock-unset", true, checkClock},
 		{"relay", "ca-bundle not-enrolled relay-dns relay-connect relay-tls relay-clock relay-token relay-config relay-other", false, checkRelay},
-		{"agent", "agent-stopped history mac-flood accuracy", false, checkAgent},
+		{"agent", "agent-stopped agent-silent history mac-flood accuracy", false, checkAgent},
 	}
 }
 

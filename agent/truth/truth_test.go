@@ -164,6 +164,7 @@ func faults() []fault {
 		{"dialling", func(s *staged) { s.agent.Link = false }, "", false, ""},
 
 		{"agent down", func(s *staged) { s.agent = Daemon{} }, "agent-stopped", false, ""},
+		{"agent hangs", func(s *staged) { s.agent = Daemon{Running: true, Silent: true} }, "agent-silent", false, "does not say how it is"},
 		{"history in trouble", func(s *staged) { s.agent.History = "no space left" }, "history", false, "no space left"},
 		{"MAC flood", func(s *staged) { s.agent.Flood = "300 MACs" }, "mac-flood", false, "300 MACs"},
 		{"too little counted", func(s *staged) {
