@@ -62,6 +62,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "audit-keep", Usage: "keep the audit log for `TIME`, like 90d", Value: "365d"},
 		&cli.IntFlag{Name: "audit-rows", Usage: "keep at most `N` rows of it", Value: 1_000_000},
 		&cli.StringFlag{Name: "metrics-listen", Usage: "answer GET /metrics without a key on `ADDRESS`, too; on --listen it wants a key of scope admin"},
+		&cli.IntFlag{Name: "metrics-usage", Usage: "answer GET /metrics/usage, too, where /metrics is: counters of at most `N` devices; 0 for not"},
 		&cli.StringFlag{Name: "legacy-upstream", Usage: "pass what the relay has no path for on to the old commands server at `URL`"},
 		&cli.BoolFlag{Name: "shadow", Usage: "compare the relay's answers on the old server's paths with the old server's; log and count differences"},
 		&cli.StringFlag{Name: "log-level", Usage: "log `LEVEL` and above: debug, info, warn or error", Value: "info"},
@@ -115,6 +116,7 @@ func (p *program) config(c *cli.Context) (Config, error) {
 		MaxWaiting:        c.Int("max-waiting"),
 		AuditRows:         c.Int("audit-rows"),
 		Metrics:           c.String("metrics-listen"),
+		MetricsUsage:      c.Int("metrics-usage"),
 		Log:               log,
 	}
 	if engine := c.String("store"); engine != "sqlite" && engine != "none" {

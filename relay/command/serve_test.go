@@ -278,7 +278,7 @@ func TestServeMetrics(t *testing.T) {
 	}
 	addr := own.Addr().String()
 	own.Close()
-	r := start(t, Config{Data: data, Metrics: addr})
+	r := start(t, Config{Data: data, Metrics: addr, MetricsUsage: 9})
 	admin := must(t, "key", "create", "--data", data, "--name", "admin", "--scope", "admin")
 	reader := must(t, "key", "create", "--data", data, "--name", "reader")
 	for key, want := range map[string]int{admin: 200, reader: 403, "": 401, "npk_wrong": 401} {
@@ -286,12 +286,33 @@ func TestServeMetrics(t *testing.T) {
 		if status != want || (want == 200) != strings.Contains(body, "netpilot_links 0") {
 			t.Errorf("got %d %.200s, want %d", status, body, want)
 		}
+		status, body = r.get("/metrics/usage", key)
+		if status != want || (want == 200) != strings.Contains(body, "netpilot_usage_devices_left_out 0") {
+			t.Errorf("usage: got %d %.200s, want %d", status, body, want)
+		}
 	}
 	r.url = "http://" + addr
+	if status, body := r.get("/metrics/usage", ""); status != 200 || !strings.Contains(body, "netpilot_usage_devices_left_out 0") {
+		t.Errorf("usage on its own address: got %d %.200s", status, body)
+	}
 	if status, body := r.get("/metrics", ""); status != 200 || !strings.Contains(body, "netpilot_build_info") {
 		t.Errorf("on its own address: got %d %.200s", status, body)
 	}
 	if status, _ := r.get("/health", ""); status != 404 {
 		t.Errorf("another path on the address of the metrics: got %d, want 404", status)
+	}
+}
+
+// Without the option there are no counters of devices, on neither address.
+func TestServeNoUsageMetrics(t *testing.T) {
+	data := t.TempDir()
+	r := start(t, Config{Data: data})
+	admin := must(t, "key", "create", "--data", data, "--name", "admin", "--scope", "admin")
+	if status, body := r.get("/metrics/usage", admin); status != 404 || !strings.Contains(body, "NOT_FOUND") {
+		t.Errorf("got %d %.200s, want 404", status, body)
+	}
+	err := Serve(t.Context(), Config{Listen: "127.0.0.1:0", Data: data, MetricsUsage: 1, NoHistory: true})
+	if err == nil || !strings.Contains(err.Error(), "give one of them") {
+		t.Errorf("with --store none: got %v", err)
 	}
 }

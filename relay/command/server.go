@@ -53,6 +53,7 @@ type Config struct {
 	AuditKeep         time.Duration // 0 for a year
 	AuditRows         int           // 0 for a million
 	Metrics           string        // host:port that answers /metrics without a key; "" for none
+	MetricsUsage      int           // devices whose counters /metrics/usage tells; 0 for no such path
 	Legacy            string        // URL of the old commands server, "" for none
 	Shadow            bool          // compare our answers with its
 	Log               *slog.Logger
@@ -91,7 +92,9 @@ func (cfg *Config) check() error {
 	case !cfg.secure() && !local && len(cfg.Proxies) == 0:
 		return fmt.Errorf("plain HTTP on %s would show keys and secrets to the network; "+
 			"give --tls-cert and --tls-key, or --acme-domain, or name the proxy that has them with --behind-proxy", cfg.Listen)
-	case cfg.KeyRate < 0 || cfg.AddressRate < 0 || cfg.LinkRate < 0 || cfg.MaxWaiting < 0 || cfg.AuditRows < 0:
+	case cfg.MetricsUsage > 0 && cfg.NoHistory:
+		return errors.New("--metrics-usage counts what is kept of the history, and --store none keeps nothing: give one of them")
+	case cfg.KeyRate < 0 || cfg.AddressRate < 0 || cfg.LinkRate < 0 || cfg.MaxWaiting < 0 || cfg.AuditRows < 0 || cfg.MetricsUsage < 0:
 		return errors.New("rates and limits are not negative")
 	}
 	if cfg.MaxWaiting == 0 {
@@ -134,8 +137,13 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	}
 	counted := metrics.New(metrics.Options{Version: cfg.Version, Store: db, Hub: links, Audit: record,
 		Waiting: tcp.Waiting, Ended: tcp.Ended, Size: func() int64 { return sizeOf(cfg.Data) }, Pushing: routers.Pushing})
+	measured := map[string]http.Handler{"/metrics": counted.Handler()}
+	if cfg.MetricsUsage > 0 {
+		db.CountDevices()
+		measured["/metrics/usage"] = metrics.UsageHandler(db, cfg.MetricsUsage)
+	}
 	if cfg.Metrics != "" {
-		stop, err := serveMetrics(ctx, cfg.Metrics, counted.Handler())
+		stop, err := serveMetrics(ctx, cfg.Metrics, measured)
 		if err != nil {
 			return errors.Join(err, secured.Close())
 		}
@@ -163,7 +171,10 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 		backends.Shadow = legacy.NewShadow(backends.Legacy, cfg.Log)
 		defer backends.Shadow.Close()
 	}
-	exposed := backends.Keyed("/metrics", store.ScopeAdmin, counted.Handler())
+	exposed := make(map[string]http.Handler, len(measured))
+	for path, h := range measured {
+		exposed[path] = backends.Keyed(path, store.ScopeAdmin, h)
+	}
 	srv := &http.Server{
 		Handler: front.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
@@ -171,9 +182,11 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 				routers.ServeEnrol(w, r)
 			case wire.ConnectPath:
 				routers.ServeConnect(w, r)
-			case "/metrics":
-				exposed.ServeHTTP(w, r)
 			default:
+				if h := exposed[r.URL.Path]; h != nil {
+					h.ServeHTTP(w, r)
+					return
+				}
 				backends.ServeHTTP(w, r)
 			}
 		}), cfg.secure() || len(cfg.Proxies) > 0, cfg.Proxies),
@@ -220,15 +233,17 @@ func tidy(ctx context.Context, s store.Store, log *slog.Logger) {
 	}
 }
 
-// serveMetrics answers GET /metrics on an address of its own until stop.
-func serveMetrics(ctx context.Context, addr string, h http.Handler) (stop func(), _ error) {
+// serveMetrics answers GET of the paths on an address of its own until stop.
+func serveMetrics(ctx context.Context, addr string, paths map[string]http.Handler) (stop func(), _ error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("%w; choose another address with --metrics-listen", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", h)
+	for path, h := range paths {
+		mux.Handle("GET "+path, h)
+	}
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: headerWithin, WriteTimeout: answerWithin, IdleTimeout: idleWithin,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
 	ended := make(chan struct{})

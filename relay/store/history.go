@@ -38,6 +38,15 @@ type History interface {
 	// disturbs little.
 	Tidy(ctx context.Context, now time.Time) error
 
+	// CountDevices has pushes from then on counted by device, too; call it
+	// before the first. It costs a row for each device of a push.
+	CountDevices()
+	// DeviceCounters is what was counted so, of closed buckets, the devices
+	// that came first before others, and how many devices there are without
+	// the limit. No counter ever goes down, whatever is summed up, deleted,
+	// corrected or pushed again.
+	DeviceCounters(ctx context.Context, limit int) (list []DeviceCounter, total int, err error)
+
 	// KeepAnswer remembers the last answer of a router to one of
 	// AnswerMethods, for when it is offline. It is on disk within
 	// AnswerWithin and need not survive a crash.
@@ -170,6 +179,15 @@ type HistoryInfo struct {
 	Replica
 	Slots   int  // given
 	Coarser bool // at least one is longer than asked for: nothing finer is kept
+}
+
+// DeviceCounter is what one device of a router moved since it is counted.
+type DeviceCounter struct {
+	Router usage.RouterID
+	// MAC is zero for what no device was found for, and for devices that are
+	// too many to be counted one by one.
+	MAC              usage.MAC
+	RxBytes, TxBytes uint64
 }
 
 // Answer is a router's answer to a call, as it wrote it.

@@ -41,6 +41,12 @@ func (withoutHistory) Retention(context.Context, usage.RouterID) (Retention, err
 
 func (withoutHistory) Tidy(context.Context, time.Time) error { return nil }
 
+func (withoutHistory) CountDevices() {}
+
+func (withoutHistory) DeviceCounters(context.Context, int) ([]DeviceCounter, int, error) {
+	return nil, 0, ErrNoHistory
+}
+
 func (withoutHistory) KeepAnswer(usage.RouterID, string, Answer) {}
 
 func (withoutHistory) LastAnswer(context.Context, usage.RouterID, string) (Answer, error) {

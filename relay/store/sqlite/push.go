@@ -124,6 +124,9 @@ func (db *DB) pushAll(batch []*job) error {
 	ctx := context.Background()
 	return db.inTx(ctx, func(tx *sql.Tx) error {
 		w := &pushWriter{ctx: ctx, tx: tx, db: db}
+		if db.counting.Load() {
+			w.moved = make(map[usage.MAC]moved)
+		}
 		for _, j := range batch {
 			if j.err = j.ctx.Err(); j.err != nil {
 				continue // gave up before it began
@@ -144,22 +147,24 @@ func (db *DB) pushAll(batch []*job) error {
 
 // statements are the prepared ones of the writing connection.
 type statements struct {
-	replica, enter, insert, overlap, remove, gap, update *sql.Stmt
+	replica, enter, insert, overlap, remove, gap, update, countKnown, countNew *sql.Stmt
 }
 
 func (s *statements) prepare(ctx context.Context, db *sql.DB) error {
 	for at, text := range map[**sql.Stmt]string{
-		&s.replica: `SELECT number, cursor, restarted, tail, fine_from, hour_from, through FROM replicas WHERE router = ?`,
+		&s.replica: `SELECT number, cursor, restarted, tail, fine_from, hour_from, through, deleted_to FROM replicas WHERE router = ?`,
 		&s.enter:   `INSERT INTO replicas (router) SELECT id FROM routers WHERE id = ? RETURNING number`,
 		&s.insert:  `INSERT INTO buckets (router, start, length, data) VALUES (?, ?, ?, ?)`,
 		// Spans do not overlap, so of those that start before ?2 only the last can reach into it.
-		&s.overlap: `SELECT start, length FROM buckets WHERE router = ?1 AND start < ?3 AND start >= coalesce(
+		&s.overlap: `SELECT start, length, data FROM buckets WHERE router = ?1 AND start < ?3 AND start >= coalesce(
 			(SELECT max(start) FROM buckets WHERE router = ?1 AND start < ?2), ?2)`,
 		&s.remove: `DELETE FROM buckets WHERE router = ? AND start = ?`,
 		&s.gap:    `INSERT OR IGNORE INTO gaps (router, start, until, reason) VALUES (?, ?, ?, ?)`,
 		&s.update: `UPDATE replicas SET cursor = ?, restarted = ?, tail = ?, fine_from = ?, hour_from = ?, through = ?,
 			pushed_at = max(pushed_at, ?), as_of = coalesce(?, as_of), open = CASE ? WHEN 0 THEN open ELSE ? END,
 			counting = coalesce(?, counting), counting_at = coalesce(?, counting_at) WHERE number = ?`,
+		&s.countKnown: countKnown,
+		&s.countNew:   countNew,
 	} {
 		var err error
 		if *at, err = db.PrepareContext(ctx, text); err != nil {
@@ -175,14 +180,15 @@ type pushWriter struct {
 	tx     *sql.Tx
 	db     *DB
 	packed []byte
+	moved  map[usage.MAC]moved // by the push at hand; nil if devices are not counted
 }
 
 func (w *pushWriter) stmt(s *sql.Stmt) *sql.Stmt { return w.tx.StmtContext(w.ctx, s) }
 
 // replicaRow is what pushing needs to know of a replica.
 type replicaRow struct {
-	number, cursor, tail, fineFrom, hourFrom, through int64
-	restarted                                         bool
+	number, cursor, tail, fineFrom, hourFrom, through, deletedTo int64
+	restarted                                                    bool
 }
 
 // push keeps one push. An error of type *usage.Error comes before anything
@@ -190,7 +196,7 @@ type replicaRow struct {
 func (w *pushWriter) push(p *store.Push) (uint64, error) {
 	var r replicaRow
 	s := &w.db.stmts
-	err := w.stmt(s.replica).QueryRowContext(w.ctx, p.Router).Scan(&r.number, &r.cursor, &r.restarted, &r.tail, &r.fineFrom, &r.hourFrom, &r.through)
+	err := w.stmt(s.replica).QueryRowContext(w.ctx, p.Router).Scan(&r.number, &r.cursor, &r.restarted, &r.tail, &r.fineFrom, &r.hourFrom, &r.through, &r.deletedTo)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = w.stmt(s.enter).QueryRowContext(w.ctx, p.Router).Scan(&r.number)
 		r.fineFrom, r.hourFrom = math.MaxInt64, math.MaxInt64
@@ -211,6 +217,9 @@ func (w *pushWriter) push(p *store.Push) (uint64, error) {
 			return 0, err
 		}
 		fits = fits && ok
+	}
+	if err := w.keepCounts(&r); err != nil {
+		return 0, err
 	}
 	for i := range p.Gaps {
 		g := &p.Gaps[i]
@@ -250,9 +259,12 @@ func (w *pushWriter) bucket(r *replicaRow, b *usage.Bucket) (fits bool, err erro
 	end := start + int64(b.Length/time.Second)
 	fits = true
 	if start < r.tail {
-		if fits, err = w.clear(r.number, start, end); err != nil {
+		if fits, err = w.clear(r, start, end); err != nil {
 			return false, err
 		}
+	}
+	if w.moved != nil {
+		w.count(r, start, b.Devices, 1)
 	}
 	w.packed = packBucket(w.packed[:0], b)
 	if _, err := w.stmt(w.db.stmts.insert).ExecContext(w.ctx, r.number, start, end-start, w.packed); err != nil {
@@ -269,8 +281,8 @@ func (w *pushWriter) bucket(r *replicaRow, b *usage.Bucket) (fits bool, err erro
 }
 
 // clear removes what overlaps a span.
-func (w *pushWriter) clear(number, start, end int64) (fits bool, err error) {
-	rows, err := w.stmt(w.db.stmts.overlap).QueryContext(w.ctx, number, start, end)
+func (w *pushWriter) clear(r *replicaRow, start, end int64) (fits bool, err error) {
+	rows, err := w.stmt(w.db.stmts.overlap).QueryContext(w.ctx, r.number, start, end)
 	if err != nil {
 		return false, err
 	}
@@ -279,11 +291,15 @@ func (w *pushWriter) clear(number, start, end int64) (fits bool, err error) {
 	var gone []int64
 	for rows.Next() {
 		var s, length int64
-		if err := rows.Scan(&s, &length); err != nil {
+		var data sql.RawBytes // most are not looked into
+		if err := rows.Scan(&s, &length, &data); err != nil {
 			return false, err
 		}
 		if s+length <= start {
 			continue // ends before
+		}
+		if w.moved != nil {
+			w.uncount(r, s, data)
 		}
 		gone = append(gone, s)
 		fits = fits && s >= start && s+length <= end
@@ -292,7 +308,7 @@ func (w *pushWriter) clear(number, start, end int64) (fits bool, err error) {
 		return false, err
 	}
 	for _, s := range gone {
-		if _, err := w.stmt(w.db.stmts.remove).ExecContext(w.ctx, number, s); err != nil {
+		if _, err := w.stmt(w.db.stmts.remove).ExecContext(w.ctx, r.number, s); err != nil {
 			return false, err
 		}
 	}

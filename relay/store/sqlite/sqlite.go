@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	_ "modernc.org/sqlite" // the database/sql driver "sqlite", without cgo
@@ -36,6 +37,8 @@ type DB struct {
 	closing chan struct{} // closed by Close
 	written chan struct{} // closed when the writer has ended
 	once    sync.Once     // of Close
+
+	counting atomic.Bool // devices are counted
 
 	mu      sync.Mutex // guards answers
 	answers map[answerKey]store.Answer

@@ -82,7 +82,17 @@ func (db *DB) Tidy(ctx context.Context, now time.Time) error {
 			return err
 		}
 		old := latest.Add(-t.keep.Days)
-		if _, err := db.changed(ctx, "DELETE FROM buckets WHERE router = ? AND start < ?", t.number, old.Unix()); err != nil {
+		if err := db.inTx(ctx, func(tx *sql.Tx) error {
+			res, err := tx.ExecContext(ctx, "DELETE FROM buckets WHERE router = ? AND start < ?", t.number, old.Unix())
+			if err != nil {
+				return err
+			}
+			if n, err := res.RowsAffected(); err != nil || n == 0 {
+				return err
+			}
+			_, err = tx.ExecContext(ctx, "UPDATE replicas SET deleted_to = max(deleted_to, ?) WHERE number = ?", old.Unix(), t.number)
+			return err
+		}); err != nil {
 			return err
 		}
 		if _, err := db.changed(ctx, "DELETE FROM gaps WHERE router = ? AND start < ? AND until <= ?", t.number, old.UnixMilli(), old.UnixMilli()); err != nil {

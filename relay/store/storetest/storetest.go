@@ -44,6 +44,10 @@ func Run(t *testing.T, open func(t *testing.T) (s store.Store, reopen func() sto
 		"random":       testRandomHistory,
 		"pushTogether": testPushTogether,
 		"answers":      testAnswers,
+
+		"counters":        testCounters,
+		"countersRandom":  testCountersRandom,
+		"countersBounded": testCountersBounded,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, reopen := open(t)
