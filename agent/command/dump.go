@@ -17,6 +17,7 @@ func (p *program) dump() *cli.Command {
 		Description: examples(
 			"netpilot-agent dump", "devices, largest first",
 			"netpilot-agent dump --by service --limit 10", "the ten largest services",
+			"netpilot-agent dump --by group", "each group of devices",
 			"netpilot-agent dump --mac 02:77:00:00:00:11 --by record", "one device, row by row",
 			"netpilot-agent dump --period 2026-10-01 --format csv", "an earlier period, for a spreadsheet",
 			"netpilot-agent dump --source 20261101.db.gz", "a database file of any router",
@@ -24,7 +25,7 @@ func (p *program) dump() *cli.Command {
 		),
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "`F`: table, json or csv (default: table on a terminal, else json)"},
-			&cli.StringFlag{Name: "by", Value: "device", Usage: "list by `VIEW`: device, host (an address), service or record (nlbwmon's row)"},
+			&cli.StringFlag{Name: "by", Value: "device", Usage: "list by `VIEW`: device, host (an address), service, record (nlbwmon's row), group or category"},
 			&cli.StringFlag{Name: "mac", Usage: "only the device with this `MAC`"},
 			&cli.StringFlag{Name: "sort", Value: "total", Usage: "largest `WHAT` first: total, rx, tx or conns"},
 			&cli.IntFlag{Name: "limit", Usage: "at most `N` rows; 0: all"},

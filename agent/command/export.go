@@ -28,7 +28,7 @@ func (p *program) export() *cli.Command {
 			"\nThe daemon keeps the history; it must run.",
 		Flags: append(spanFlags(),
 			&cli.StringFlag{Name: "resolution", Usage: "a row for each `SPAN`: 5m, 1h, 1d or another multiple of 5m (default: fits the span)"},
-			&cli.StringFlag{Name: "by", Value: "device", Usage: "list by `WHAT`: total, device, service or family"},
+			&cli.StringFlag{Name: "by", Value: "device", Usage: "list by `WHAT`: total, device, service, family, group or category"},
 			&cli.StringFlag{Name: "mac", Usage: "only the device with this `MAC`"},
 			&cli.StringFlag{Name: "format", Value: "csv", Usage: "`F`: csv or json"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` (default: stdout)"},

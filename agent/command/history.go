@@ -47,11 +47,12 @@ func (p *program) history() *cli.Command {
 		Description: examples(
 			"netpilot-agent history --timeframe 24h --resolution 1h", "the last day by the hour",
 			"netpilot-agent history --days 7 --by device --format csv", "a week, each device, for a spreadsheet",
+			"netpilot-agent history --days 7 --resolution 1d --by group", "how much each group used, day by day",
 			"netpilot-agent history --mac 02:77:00:00:00:11 --from 2026-11-20", "one device since a day",
 		) + "\n\nThe daemon keeps the history; it must run.",
 		Flags: append(spanFlags(),
 			&cli.StringFlag{Name: "resolution", Usage: "a row for each `SPAN`: 5m, 1h, 1d or another multiple of 5m (default: fits the span)"},
-			&cli.StringFlag{Name: "by", Usage: "list by `WHAT`: total, device, service or family (default: total)"},
+			&cli.StringFlag{Name: "by", Usage: "list by `WHAT`: total, device, service, family, group or category (default: total)"},
 			&cli.StringFlag{Name: "mac", Usage: "only the device with this `MAC`"},
 			&cli.IntFlag{Name: "limit", Usage: "at most `N` rows"},
 			&cli.IntFlag{Name: "offset", Usage: "skip the first `N` rows"},
@@ -64,6 +65,7 @@ func (p *program) history() *cli.Command {
 // timeline is usage.history's answer as the daemon sends it.
 type timeline struct {
 	From, To          time.Time
+	By                string
 	ResolutionSeconds int64 `json:"resolution_seconds"`
 	Buckets           []struct {
 		Start   time.Time
@@ -169,7 +171,12 @@ func (p *program) runHistory(c *cli.Context) error {
 
 func (t *timeline) subject(i int) string {
 	b := &t.Buckets[i]
-	switch {
+	label := usage.LabelBy(t.By)
+	switch id := b.identity(); {
+	case label != nil && label(&id) != "":
+		return label(&id)
+	case label != nil:
+		return usage.Unlabelled(t.By)
 	case b.Service != "":
 		return b.Service
 	case b.Family != 0:

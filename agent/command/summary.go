@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -18,8 +19,10 @@ func (p *program) summary() *cli.Command {
 		Description: examples(
 			"netpilot-agent summary", "the last 30 days",
 			"netpilot-agent summary --days 7 --limit 5", "a week, the five largest",
+			"netpilot-agent summary --by category", "what kinds of devices used it, too",
 		) + "\n\nThe daemon keeps the history; it must run.",
 		Flags: append(spanFlags(),
+			&cli.StringFlag{Name: "by", Usage: "also sum the devices by `WHAT`: group or category"},
 			&cli.IntFlag{Name: "limit", Usage: "the `N` largest devices and services (default: 10)"},
 			&cli.StringFlag{Name: "format", Usage: "`F`: table or json (default: table on a terminal, else json)"},
 		),
@@ -40,7 +43,10 @@ type totals struct {
 		Tx         uint64 `json:"bytes_tx"`
 		Percentage float64
 	} `json:"top_devices"`
-	Services []struct {
+	By         string
+	Groups     []share
+	Categories []share
+	Services   []struct {
 		Service    string
 		Rx         uint64 `json:"bytes_rx"`
 		Tx         uint64 `json:"bytes_tx"`
@@ -54,6 +60,16 @@ type totals struct {
 	} `json:"daily_totals"`
 	Counting *usage.Counting
 	Gaps     []gap
+}
+
+// share is what the devices of one group or category moved together.
+type share struct {
+	Group      string // or
+	Category   string
+	Devices    int
+	Rx         uint64 `json:"bytes_rx"`
+	Tx         uint64 `json:"bytes_tx"`
+	Percentage float64
 }
 
 func (p *program) runSummary(c *cli.Context) error {
@@ -76,6 +92,13 @@ func (p *program) runSummary(c *cli.Context) error {
 	fmt.Fprintf(w, "download\tupload\tshare\t  device\n")
 	for _, d := range s.Devices {
 		fmt.Fprintf(w, "%s\t%s\t%.1f %%\t  %s %s\n", usage.Bytes(d.Rx), usage.Bytes(d.Tx), d.Percentage, d.MAC, usage.Clean(d.label(), 200))
+	}
+	if s.By != "" {
+		fmt.Fprintf(w, "\t\t\t\ndownload\tupload\tshare\t  %s\n", s.By)
+	}
+	for _, v := range append(s.Groups, s.Categories...) { // only those asked for are there
+		label := cmp.Or(usage.Clean(v.Group+v.Category, usage.MaxName), usage.Unlabelled(s.By))
+		fmt.Fprintf(w, "%s\t%s\t%.1f %%\t  %s, devices: %d\n", usage.Bytes(v.Rx), usage.Bytes(v.Tx), v.Percentage, label, v.Devices)
 	}
 	fmt.Fprintf(w, "\t\t\t\ndownload\tupload\tshare\t  service\n")
 	for _, v := range s.Services {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/netpilot/netpilot/pkg/uci"
 	"github.com/netpilot/netpilot/pkg/usage"
@@ -101,6 +102,7 @@ func readDevices(file *uci.File) (Devices, []Warning, error) {
 		warnings = append(warnings, Warning{file.Name, line, fmt.Sprintf(format, args...)})
 	}
 	known := deviceOptions()
+	groups := make(map[string]string) // as it is written first, by its lower-case letters
 	for _, s := range file.Sections {
 		if s.Type != DeviceType {
 			continue
@@ -138,6 +140,11 @@ func readDevices(file *uci.File) (Devices, []Warning, error) {
 			d.SameAs = usage.MAC{}
 			fallthrough
 		default:
+			lower := strings.ToLower(d.Group)
+			if first, ok := groups[lower]; ok {
+				d.Group = first // "Kids" and "kids" are one group, in sums as in filters
+			}
+			groups[lower] = d.Group
 			devices[mac] = d
 		}
 	}

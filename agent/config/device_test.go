@@ -38,6 +38,9 @@ config device
 config device
 	option mac 02:77:00:00:00:07
 	option same_as 02:77:00:00:00:06
+config device
+	option mac 02:77:00:00:00:08
+	option group KIDS
 `})
 	got, err := LoadDevices(dir)
 	if err != nil {
@@ -45,6 +48,7 @@ config device
 	}
 	want := Devices{
 		deviceMAC(1): {Alias: "Annas phone", Group: "kids", Category: "gaming"}, deviceMAC(2): {SameAs: deviceMAC(1)}, deviceMAC(5): {},
+		deviceMAC(8): {Group: "kids"}, // as it is written first
 	}
 	ring := got[deviceMAC(6)].SameAs.IsZero() || got[deviceMAC(7)].SameAs.IsZero()
 	delete(got, deviceMAC(6))

@@ -85,7 +85,7 @@ func TestBadParams(t *testing.T) {
 		{one("usage.history"), `{"resolution":"1s"}`, "resolution"},
 		{one("usage.history"), `{"resolution":"7m"}`, "resolution"},
 		{one("usage.history"), `{"resolution":"-5m"}`, "resolution"},
-		{one("usage.history"), `{"by":"colour"}`, "choose total, device, service, family or quarantined"},
+		{one("usage.history"), `{"by":"colour"}`, "choose total, device, service, family, group, category or quarantined"},
 		{one("usage.history"), `{"by":"service",` + mac + `}`, "device"},
 		{one("usage.history"), `{"service":7}`, "bad params"},
 		{one("usage.summary"), `{"limit":0}`, "from 1 to 1000"},

@@ -15,7 +15,7 @@ type History interface {
 	Gaps(r usage.Range) ([]usage.Gap, error)
 }
 
-// maxSlots bounds the rows gathered for one answer: 90 bytes each.
+// maxSlots bounds the rows gathered for one answer: about 100 bytes each.
 const maxSlots = 50_000
 
 // spanParams are the params that say which span is asked for.
@@ -37,7 +37,7 @@ func errNoHistory() error {
 	return usage.Errorf(usage.Unavailable, "no history is kept: the daemon does not run or could not open it; try: service netpilot-agent restart")
 }
 
-// subjects are what history can be listed by.
+// subjects are what the history keeps apart.
 var subjects = map[string]history.By{"total": history.Total, "device": history.Device, "service": history.Service, "family": history.Family, "quarantined": history.Quarantined}
 
 func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessage) (json.RawMessage, error) {
@@ -66,11 +66,10 @@ func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessag
 	if p.By == "" {
 		p.By = "total"
 	}
-	by, ok := subjects[p.By]
-	if !ok {
-		return nil, usage.Errorf(usage.Invalid, "cannot list history by %q; choose total, device, service, family or quarantined", usage.Clean(p.By, 32))
+	if _, ok := subjects[p.By]; !ok && usage.LabelBy(p.By) == nil {
+		return nil, usage.Errorf(usage.Invalid, "cannot list history by %q; choose total, device, service, family, group, category or quarantined", usage.Clean(p.By, 32))
 	}
-	q := history.Query{Range: span.Range, Resolution: span.Resolution, By: by, Service: p.Service}
+	q := history.Query{Range: span.Range, Resolution: span.Resolution, Service: p.Service}
 	var only *usage.MAC
 	if p.MAC != "" {
 		mac, err := usage.ParseMAC(p.MAC)
@@ -81,7 +80,7 @@ func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessag
 	}
 	names, _ := a.Names() // they only dress the numbers up
 	t := usage.Timeline{Timestamp: a.Now(), Span: span, By: p.By, Page: usage.Page{Limit: p.Limit, Offset: p.Offset}}
-	info, err := newSelection(names, p.Filter, only).query(ctx, a.History, q, func(s usage.Slot) error {
+	info, err := newSelection(names, p.Filter, only).query(ctx, a.History, q, p.By, func(s usage.Slot) error {
 		if len(t.Slots) == maxSlots {
 			return usage.Errorf(usage.Invalid, "more than %d rows; ask for a shorter span or a coarser resolution", maxSlots)
 		}
@@ -105,19 +104,23 @@ func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessag
 }
 
 // Summary sums the history of a span by day, device and service. The history
-// keeps services apart from devices: a filter leaves them out.
-func (a *Agent) Summary(ctx context.Context, span usage.Span, filter usage.Filter) (*usage.Summary, error) {
+// keeps services apart from devices: a filter leaves them out. by is group or
+// category to have the devices summed by that too, or "".
+func (a *Agent) Summary(ctx context.Context, span usage.Span, filter usage.Filter, by string) (*usage.Summary, error) {
 	if a.History == nil {
 		return nil, errNoHistory()
 	}
-	s := &usage.Summary{Timestamp: a.Now(), Span: span, Counting: a.Truth.History(span.Range)}
+	if by != "" && usage.LabelBy(by) == nil {
+		return nil, usage.Errorf(usage.Invalid, "cannot sum devices by %q; choose group or category", usage.Clean(by, 32))
+	}
+	s := &usage.Summary{Timestamp: a.Now(), Span: span, By: by, Counting: a.Truth.History(span.Range)}
 	names, _ := a.Names()
 	chosen := newSelection(names, filter, nil)
 	err := s.Gather(func(by string, visit func(usage.Slot) error) error {
 		if by == "service" && !chosen.all() {
 			return nil
 		}
-		_, err := chosen.query(ctx, a.History, history.Query{Range: span.Range, Resolution: usage.Day, By: subjects[by]}, visit)
+		_, err := chosen.query(ctx, a.History, history.Query{Range: span.Range, Resolution: usage.Day}, by, visit)
 		return err
 	}, func(mac usage.MAC) usage.Identity {
 		if names == nil {
@@ -150,7 +153,8 @@ func (a *Agent) callSummary(ctx context.Context, _ Access, params json.RawMessag
 	p := struct {
 		spanParams
 		usage.Filter
-		Limit int `json:"limit"`
+		By    string `json:"by"`
+		Limit int    `json:"limit"`
 	}{Limit: topDefault}
 	if err := decode(params, &p); err != nil {
 		return nil, err
@@ -166,7 +170,7 @@ func (a *Agent) callSummary(ctx context.Context, _ Access, params json.RawMessag
 	if err != nil {
 		return nil, err
 	}
-	s, err := a.Summary(ctx, span, p.Filter)
+	s, err := a.Summary(ctx, span, p.Filter, p.By)
 	if err != nil {
 		return nil, err
 	}

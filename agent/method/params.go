@@ -44,7 +44,7 @@ func takes() map[string]string {
 		"usage.device":  list,
 		"usage.records": list,
 		"usage.history": span + " resolution by mac service" + page,
-		"usage.summary": span + " limit:number",
+		"usage.summary": span + " by limit:number",
 		"usage.live":    "action",
 		"router.text":   "what",
 		"usage.reset":   "id mac hard:flag clear:flag",

@@ -1,10 +1,12 @@
 package method
 
 import (
+	"cmp"
 	"context"
 	"time"
 
 	"github.com/netpilot/netpilot/agent/history"
+	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -87,21 +89,40 @@ func (c chosenRows) Add(r *usage.Record) {
 	}
 }
 
-// query asks the history for q, of the devices that were asked for. Where the
-// history itself cannot tell, it is asked for every device, and what was asked
-// for is summed.
-func (s *selection) query(ctx context.Context, h History, q history.Query, visit func(usage.Slot) error) (history.Info, error) {
-	if q.By != history.Device && s.all() {
+// query asks the history for q, of the devices that were asked for, told apart
+// by one of subjects or by a label. Where the history itself cannot tell, it
+// is asked for every device, and what was asked for is summed.
+func (s *selection) query(ctx context.Context, h History, q history.Query, by string, visit func(usage.Slot) error) (history.Info, error) {
+	label := usage.LabelBy(by)
+	q.By = subjects[by]
+	if label == nil && q.By != history.Device && s.all() {
 		return h.Query(ctx, q, visit)
 	}
 	if q.By != history.Device && q.By != history.Total || q.Service != "" {
 		return history.Info{}, usage.Errorf(usage.Invalid, "history keeps devices, services and families apart, not together: ask for one of them")
 	}
-	total := q.By == history.Total
+	total := q.By == history.Total // a label is no subject, so it is this too
 	q.By = history.Device
+	labels := make(map[usage.MAC]string)
+	labelOf := func(mac usage.MAC) string {
+		text, ok := labels[mac]
+		if !ok && s.names != nil && !mac.IsZero() {
+			id := s.names.Identity(mac, time.Time{})
+			text = label(&id)
+			labels[mac] = text
+		}
+		return text
+	}
+	type subject struct {
+		mac   usage.MAC
+		label string
+	}
 	var slots []usage.Slot // of one start
-	at := make(map[usage.MAC]int)
+	at := make(map[subject]int)
 	flush := func() error {
+		if label != nil {
+			sorting.Func(slots, func(a, b usage.Slot) int { return cmp.Compare(a.Label, b.Label) })
+		}
 		for _, slot := range slots {
 			if err := visit(slot); err != nil {
 				return err
@@ -121,14 +142,18 @@ func (s *selection) query(ctx context.Context, h History, q history.Query, visit
 				return err
 			}
 		}
+		if label != nil {
+			slot.Label = labelOf(mac)
+		}
 		if slot.MAC = mac; total {
 			slot.MAC = usage.MAC{}
 		}
-		if i, ok := at[slot.MAC]; ok {
+		k := subject{slot.MAC, slot.Label}
+		if i, ok := at[k]; ok {
 			slots[i].Counters.Add(slot.Counters)
 			return nil
 		}
-		at[slot.MAC] = len(slots)
+		at[k] = len(slots)
 		slots = append(slots, slot)
 		return nil
 	})

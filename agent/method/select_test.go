@@ -1,7 +1,9 @@
 package method
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,6 +78,60 @@ func TestHistoryOfSome(t *testing.T) {
 			if b.MAC == "02:02:00:00:00:00" || b.MAC == "02:01:00:00:00:00" && (b.Alias != "Anna" || b.Rx != 11) {
 				t.Errorf("%s: got the row %+v", params, b)
 			}
+		}
+	}
+	// By a label every byte is in one row, that of no device too; of the
+	// labels only those in a slot.
+	for params, want := range map[string]string{
+		`{"by":"group"}`:                        "null 1100, kids 11, null 1100, kids 11, null 1100, kids 11",
+		`{"by":"category"}`:                     "null 1011, streaming 100, null 1011, streaming 100, null 1011, streaming 100",
+		`{"by":"group","category":"streaming"}`: "null 100, null 100, null 100",
+		`{"by":"category","group":"kids"}`:      "null 11, null 11, null 11",
+		`{"by":"group","limit":1,"offset":1}`:   "kids 11",
+	} {
+		var got struct {
+			Buckets []struct {
+				MAC             *string
+				Group, Category *string
+				Rx              uint64 `json:"bytes_rx"`
+			}
+		}
+		call(t, a, AccessRead, "usage.history", params, &got)
+		var rows []string
+		for _, b := range got.Buckets {
+			label := "null"
+			for _, l := range []*string{b.Group, b.Category} {
+				if l != nil {
+					label = *l
+				}
+			}
+			if b.MAC != nil {
+				label = *b.MAC
+			}
+			rows = append(rows, fmt.Sprint(label, " ", b.Rx))
+		}
+		if got := strings.Join(rows, ", "); got != want {
+			t.Errorf("%s: got %s, want %s", params, got, want)
+		}
+	}
+	var sums struct {
+		By     string
+		Groups []struct {
+			Group      *string
+			Devices    int
+			Rx         uint64 `json:"bytes_rx"`
+			Percentage float64
+		}
+		Rows int `json:"total_groups"`
+	}
+	call(t, a, AccessRead, "usage.summary", `{"by":"group","limit":2}`, &sums)
+	if g := sums.Groups; sums.By != "group" || len(g) != 2 || sums.Rows != 2 || g[0].Group != nil || g[0].Devices != 1 || g[0].Rx != 3300 ||
+		*g[1].Group != "kids" || g[1].Devices != 1 || g[1].Rx != 33 || g[1].Percentage != 0.99 {
+		t.Errorf("got %+v", sums)
+	}
+	for params, method := range map[string]string{`{"by":"vendor"}`: "usage.summary", `{"by":"group","service":"HTTPS"}`: "usage.history"} {
+		if _, err := New(a).Call(t.Context(), AccessRead, method, []byte(params)); usage.KindOf(err) != usage.Invalid {
+			t.Errorf("%s %s: got %v", method, params, err)
 		}
 	}
 	var s struct {

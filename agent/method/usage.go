@@ -119,6 +119,12 @@ func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
 		answer.Hosts = tally.Hosts(q.Order, names)
 	case usage.ByService:
 		answer.Services = tally.Services(q.Order, answer.Known)
+	case usage.ByGroup, usage.ByCategory:
+		devices, unresolved := tally.Devices(q.Order, names)
+		for i := range unresolved { // in the sum, under no label
+			devices = append(devices, usage.Device{Counters: unresolved[i].Counters})
+		}
+		answer.Shares = usage.Shares(devices, q.View.String(), q.Order)
 	case usage.ByRecord:
 		usage.SortRecords(rows.records, q.Order)
 		answer.Records, answer.Total = rows.records, rows.total

@@ -11,9 +11,11 @@ const (
 	ByHost
 	ByService
 	ByRecord
+	ByGroup
+	ByCategory
 )
 
-var viewNames = [...]string{"device", "host", "service", "record"}
+var viewNames = [...]string{"device", "host", "service", "record", "group", "category"}
 
 // String is the view's name, as ParseView takes it.
 func (v View) String() string { return viewNames[v] }
@@ -28,7 +30,7 @@ func ParseView(name string) (View, error) {
 			return View(v), nil
 		}
 	}
-	return 0, Errorf(Invalid, "cannot list by %q; choose device, host, service or record", Clean(name, 32))
+	return 0, Errorf(Invalid, "cannot list by %q; choose device, host, service, group, category or record", Clean(name, 32))
 }
 
 // Answer is usage as it stood at one instant: who answered, how old that is,
@@ -49,6 +51,7 @@ type Answer struct {
 	Hosts      []Host
 	Services   []Service
 	Records    []Record
+	Shares     []Share     // by group or category
 	Interfaces []Interface // what stands in where nothing counts devices
 	Known      Services    // names the services of Records; may be nil
 	Total      Counters    // of all rows, on this page or not
@@ -64,6 +67,8 @@ func (a *Answer) Len() int {
 		return len(a.Services)
 	case ByRecord:
 		return len(a.Records)
+	case ByGroup, ByCategory:
+		return len(a.Shares)
 	}
 	return len(a.Devices)
 }

@@ -18,6 +18,7 @@ type Slot struct {
 	MAC     MAC           // zero for what no device could be found for
 	Service string        // "" where the slot is a device's
 	Family  uint8         // 0 where the slot is a device's or a service's
+	Label   string        // the group or category of the devices it sums, "" for those without
 	Counters
 }
 

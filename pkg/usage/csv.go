@@ -29,6 +29,7 @@ func (a *Answer) WriteCSV(w io.Writer) error {
 		ByHost:    {"mac", "ip", "hostname"},
 		ByService: {"service", "proto", "port"},
 		ByRecord:  {"family", "proto", "port", "mac", "ip", "service"},
+		ByGroup:   {"group", "devices"}, ByCategory: {"category", "devices"},
 	}[a.View]
 	head = append(head, counters...)
 	if a.View == ByDevice || a.View == ByHost {
@@ -70,6 +71,9 @@ func (a *Answer) cells(i int) []string {
 		}
 		return withCounters([]string{family, strconv.Itoa(int(r.Proto)), strconv.Itoa(int(r.Port)), r.MAC.String(),
 			ipText(r.IP()), SafeCell(serviceOf(r, a.Known))}, r.Counters())
+	case ByGroup, ByCategory:
+		s := &a.Shares[i]
+		return withCounters([]string{SafeCell(s.Label), strconv.Itoa(s.Devices)}, s.Counters)
 	}
 	d := &a.Devices[i]
 	ips := make([]string, 0, len(d.IPs))

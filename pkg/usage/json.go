@@ -31,7 +31,7 @@ func (a *Answer) AppendJSON(dst []byte, max int) []byte {
 func (a *Answer) writeList(o *objectWriter) {
 	o.buf = append(o.buf, '{')
 	a.writeHead(o)
-	list := [...]string{ByDevice: "devices", ByHost: "hosts", ByService: "services", ByRecord: "records"}[a.View]
+	list := [...]string{ByDevice: "devices", ByHost: "hosts", ByService: "services", ByRecord: "records", ByGroup: "groups", ByCategory: "categories"}[a.View]
 	if a.View == ByDevice {
 		o.key("unresolved")
 		o.list(len(a.Unresolved), Page{Limit: maxListed}, func(dst []byte, i int) []byte { return appendHost(dst, &a.Unresolved[i]) })
@@ -45,6 +45,8 @@ func (a *Answer) writeList(o *objectWriter) {
 			return appendService(dst, &a.Services[i])
 		case ByRecord:
 			return appendRecord(dst, &a.Records[i], a.Known)
+		case ByGroup, ByCategory:
+			return append(a.Shares[i].appendJSON(dst, a.View.String()), '}')
 		}
 		return appendDevice(dst, &a.Devices[i])
 	})

@@ -23,7 +23,7 @@ func TestParseOrder(t *testing.T) {
 }
 
 func TestParseView(t *testing.T) {
-	for _, v := range []usage.View{usage.ByDevice, usage.ByHost, usage.ByService, usage.ByRecord} {
+	for _, v := range []usage.View{usage.ByDevice, usage.ByHost, usage.ByService, usage.ByRecord, usage.ByGroup, usage.ByCategory} {
 		if got, err := usage.ParseView(v.String()); err != nil || got != v {
 			t.Errorf("%s: got %v, %v", v, got, err)
 		}

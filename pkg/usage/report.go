@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"time"
 )
@@ -31,6 +32,17 @@ func (r *Report) share(c Counters) float64 {
 		return 0
 	}
 	return 100 * float64(c.Total()) / float64(r.Total.Total())
+}
+
+// shares are the devices by group and by category, each where some have one.
+func (r *Report) shares() iter.Seq2[string, []Share] {
+	return func(yield func(string, []Share) bool) {
+		for _, by := range [...]string{"group", "category"} {
+			if shares := Shares(r.Devices, by, ByTotal); labelled(shares) && !yield(by, shares) {
+				return
+			}
+		}
+	}
 }
 
 // title names router and span.
@@ -79,6 +91,14 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(b, "%-28s %-17s %10s %10s %5.1f%%\n", deviceName(d), d.MAC, Bytes(d.RxBytes), Bytes(d.TxBytes), r.share(d.Counters))
 	}
 	r.more(b, len(r.Devices), "devices")
+	for by, shares := range r.shares() {
+		fmt.Fprintf(b, "\n%-28s %7s %10s %10s %6s\n", by, "devices", "down", "up", "share")
+		for i := range shares[:min(len(shares), reportRows)] {
+			s := &shares[i]
+			fmt.Fprintf(b, "%-28s %7d %10s %10s %5.1f%%\n", s.name(by), s.Devices, Bytes(s.RxBytes), Bytes(s.TxBytes), r.share(s.Counters))
+		}
+		r.more(b, len(shares), labelLists[by])
+	}
 	fmt.Fprintf(b, "\n%-28s %10s %10s %6s\n", "service", "down", "up", "share")
 	for i := range r.Services[:min(len(r.Services), reportRows)] {
 		s := &r.Services[i]
@@ -107,6 +127,13 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 	for i := range r.Devices[:min(len(r.Devices), reportRows)] {
 		d := &r.Devices[i]
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %.1f %% |\n", markdown(deviceName(d)), d.MAC, Bytes(d.RxBytes), Bytes(d.TxBytes), r.share(d.Counters))
+	}
+	for by, shares := range r.shares() {
+		fmt.Fprintf(b, "\n| %s | devices | down | up | share |\n|---|---:|---:|---:|---:|\n", by)
+		for i := range shares[:min(len(shares), reportRows)] {
+			s := &shares[i]
+			fmt.Fprintf(b, "| %s | %d | %s | %s | %.1f %% |\n", markdown(s.name(by)), s.Devices, Bytes(s.RxBytes), Bytes(s.TxBytes), r.share(s.Counters))
+		}
 	}
 	fmt.Fprint(b, "\n| service | down | up | share |\n|---|---:|---:|---:|\n")
 	for i := range r.Services[:min(len(r.Services), reportRows)] {

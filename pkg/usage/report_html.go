@@ -60,7 +60,19 @@ func (r *Report) WriteHTML(w io.Writer) error {
 	}
 	fmt.Fprint(b, "</table>\n<p>")
 	r.more(b, len(r.Devices), "devices")
-	fmt.Fprint(b, "</p>\n<h2>Services</h2>\n<table>\n<tr><th>service</th><th>down</th><th>up</th><th>share</th></tr>\n")
+	fmt.Fprint(b, "</p>\n")
+	for by, shares := range r.shares() {
+		fmt.Fprintf(b, "<h2>By %s</h2>\n<table>\n<tr><th>%s</th><th>devices</th><th>down</th><th>up</th><th>share</th></tr>\n", by, by)
+		for i := range shares[:min(len(shares), reportRows)] {
+			s := &shares[i]
+			fmt.Fprintf(b, "<tr><td>%s</td><td>%d</td><td>%s</td><td>%s</td><td>%s</td></tr>\n", html.EscapeString(s.name(by)), s.Devices,
+				Bytes(s.RxBytes), Bytes(s.TxBytes), shareCell(r.share(s.Counters)))
+		}
+		fmt.Fprint(b, "</table>\n<p>")
+		r.more(b, len(shares), labelLists[by])
+		fmt.Fprint(b, "</p>\n")
+	}
+	fmt.Fprint(b, "<h2>Services</h2>\n<table>\n<tr><th>service</th><th>down</th><th>up</th><th>share</th></tr>\n")
 	for i := range r.Services[:min(len(r.Services), reportRows)] {
 		s := &r.Services[i]
 		fmt.Fprintf(b, "<tr><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n", html.EscapeString(Clean(s.Name, MaxName)),

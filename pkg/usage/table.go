@@ -31,8 +31,9 @@ func (a *Answer) WriteTable(w io.Writer) error {
 		ByHost:    "MAC\tIP\t",
 		ByService: "",
 		ByRecord:  "MAC\tIP\t",
+		ByGroup:   "devices\t", ByCategory: "devices\t",
 	}[a.View]
-	last := map[View]string{ByDevice: "hostname", ByHost: "hostname", ByService: "service", ByRecord: "service"}[a.View]
+	last := map[View]string{ByDevice: "hostname", ByHost: "hostname", ByService: "service", ByRecord: "service", ByGroup: "group", ByCategory: "category"}[a.View]
 	fmt.Fprintf(t, "%sdownload\tupload\ttotal\tconns\t  %s\n", head, last)
 	from, to := a.Page.Bounds(a.Len())
 	for i := from; i < to; i++ {
@@ -108,6 +109,10 @@ func (a *Answer) tableRow(t io.Writer, i int) {
 		r := &a.Records[i]
 		fmt.Fprintf(t, "%s\t%s\t", r.MAC, ipText(r.IP()))
 		c, name = r.Counters(), serviceOf(r, a.Known)
+	case ByGroup, ByCategory:
+		s := &a.Shares[i]
+		fmt.Fprintf(t, "%d\t", s.Devices)
+		c, name = s.Counters, s.name(a.View.String())
 	}
 	if name == "" {
 		name = "-"

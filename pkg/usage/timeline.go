@@ -14,7 +14,7 @@ import (
 type Timeline struct {
 	Timestamp time.Time
 	Span
-	By      string // total, device, service, family or quarantined
+	By      string // total, device, service, family, group, category or quarantined
 	Coarser bool   // part of it is kept less finely than asked
 	Slots   []Slot
 	Names   Names // of devices; may be nil
@@ -48,7 +48,7 @@ func (t *Timeline) AppendJSON(dst []byte, max int) []byte {
 	o.quarantined(t.Quarantined)
 	o.gaps(t.Gaps)
 	o.key("buckets")
-	next := o.list(len(t.Slots), t.Page, func(dst []byte, i int) []byte { return appendSlot(dst, &t.Slots[i], t.Names) })
+	next := o.list(len(t.Slots), t.Page, func(dst []byte, i int) []byte { return t.appendSlot(dst, &t.Slots[i]) })
 	if next < len(t.Slots) {
 		o.number("next_offset", uint64(next))
 	}
@@ -75,20 +75,22 @@ func (o *objectWriter) gaps(gaps []Gap) {
 	})
 }
 
-func appendSlot(dst []byte, s *Slot, names Names) []byte {
-	if names == nil || s.MAC.IsZero() {
-		return s.AppendJSON(dst, nil)
+func (t *Timeline) appendSlot(dst []byte, s *Slot) []byte {
+	if t.Names == nil || s.MAC.IsZero() {
+		return s.AppendJSON(dst, t.By, nil)
 	}
-	who := names.Identity(s.MAC, s.Start)
-	return s.AppendJSON(dst, &who)
+	who := t.Names.Identity(s.MAC, s.Start)
+	return s.AppendJSON(dst, t.By, &who)
 }
 
-// AppendJSON appends the slot as one JSON object; who is its device, nil if
-// nobody knows.
-func (s *Slot) AppendJSON(dst []byte, who *Identity) []byte {
+// AppendJSON appends the slot, listed by that word, as one JSON object; who is
+// its device, nil if nobody knows.
+func (s *Slot) AppendJSON(dst []byte, by string, who *Identity) []byte {
 	dst = appendTime(append(dst, `{"start":`...), s.Start)
 	dst = strconv.AppendInt(append(dst, `,"seconds":`...), int64(s.Length.Seconds()), 10)
 	switch {
+	case LabelBy(by) != nil:
+		dst = appendTextOrNull(append(append(append(dst, `,"`...), by...), `":`...), s.Label)
 	case s.Service != "":
 		dst = AppendQuoted(append(dst, `,"service":`...), s.Service)
 	case s.Family != 0:
@@ -114,9 +116,11 @@ func familyNumber(family uint8) uint8 {
 type Summary struct {
 	Timestamp time.Time
 	Span
+	By          string // group or category, if the devices are to be summed by it too
 	Days        []Slot // totals of the days of the router's zone
 	Devices     []Device
 	Services    []Service
+	Shares      []Share // by By
 	Gaps        []Gap
 	Total       Counters
 	Quarantined Counters  // what cannot be true, and is in no sum
@@ -161,6 +165,9 @@ func (s *Summary) Gather(slots func(by string, visit func(Slot) error) error, id
 	sorting.Func(s.Devices, func(a, b Device) int {
 		return cmp.Or(cmp.Compare(b.Total(), a.Total()), bytes.Compare(a.MAC[:], b.MAC[:]))
 	})
+	if s.By != "" {
+		s.Shares = Shares(s.Devices, s.By, ByTotal)
+	}
 	sorting.Func(s.Services, func(a, b Service) int {
 		return cmp.Or(cmp.Compare(b.Total(), a.Total()), cmp.Compare(a.Name, b.Name))
 	})
@@ -191,6 +198,14 @@ func (s *Summary) AppendJSON(dst []byte, top int) []byte {
 		return append(s.appendShare(dst, d.Counters), '}')
 	})
 	o.number("total_devices", uint64(len(s.Devices)))
+	if s.By != "" {
+		o.text("by", s.By)
+		o.key(labelLists[s.By])
+		o.list(len(s.Shares), page, func(dst []byte, i int) []byte {
+			return append(s.appendShare(s.Shares[i].appendJSON(dst, s.By), s.Shares[i].Counters), '}')
+		})
+		o.number("total_"+labelLists[s.By], uint64(len(s.Shares)))
+	}
 	o.key("top_services")
 	o.list(len(s.Services), page, func(dst []byte, i int) []byte {
 		v := &s.Services[i]

@@ -44,7 +44,7 @@ func (a *API) usageExport(x *exchange, in *exportIn) (json.RawMessage, error) {
 		return nil, a.historyCSV(x, h, p, q)
 	}
 	x.stream = func(w http.ResponseWriter) error {
-		out := &exportWriter{w: w, buf: bufio.NewWriterSize(w, 32<<10)}
+		out := &exportWriter{w: w, buf: bufio.NewWriterSize(w, 32<<10), by: p.By}
 		visit := func(s usage.Slot, who usage.Identity) error {
 			out.begin(x, h)
 			return out.row(&s, &who)
@@ -83,6 +83,7 @@ type exportWriter struct {
 	rows  int
 	total usage.Counters
 	line  []byte
+	by    string
 }
 
 func (e *exportWriter) begin(x *exchange, h *past) {
@@ -102,7 +103,7 @@ func (e *exportWriter) row(s *usage.Slot, who *usage.Identity) error {
 	e.rows++
 	e.total.Add(s.Counters)
 	b = append(b, '\n') // a line a row, for whoever reads it by lines
-	b = s.AppendJSON(b, who)
+	b = s.AppendJSON(b, e.by, who)
 	e.line = b
 	if e.rows%512 == 0 {
 		extend(e.w)

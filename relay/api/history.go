@@ -20,8 +20,9 @@ const maxSlots = 50_000
 type HistoryQuery struct {
 	IDs
 	SpanQuery
+	FilterQuery
 	Resolution string `query:"resolution" maxLength:"16" doc:"A row for each 5m, 1h, 1d or another multiple of 5m up to a day; fits the span if absent." example:"1h"`
-	By         string `query:"by" enum:"total,device,service,family" doc:"What rows tell apart; total if absent."`
+	By         string `query:"by" enum:"total,device,service,family,group,category" doc:"What rows tell apart; total if absent. By group or category the router itself must answer."`
 	MAC        string `query:"mac" doc:"Only this device." example:"02:77:00:00:00:11"`
 	Service    string `query:"service" maxLength:"63" doc:"Only this service."`
 }
@@ -38,6 +39,8 @@ type bucketItem struct {
 	Seconds  int       `json:"seconds" doc:"23 or 25 hours for a day on which the clock jumps."`
 	MAC      string    `json:"mac,omitempty" doc:"By device."`
 	Hostname *string   `json:"hostname,omitempty" doc:"By device."`
+	Group    *string   `json:"group,omitempty" doc:"By device or by group; null for devices without one."`
+	Category *string   `json:"category,omitempty" doc:"By device or by category; null for devices without one."`
 	Service  string    `json:"service,omitempty" doc:"By service."`
 	Family   int       `json:"family,omitempty" doc:"By family: 4 or 6."`
 	Counters
@@ -72,9 +75,13 @@ type historyItem struct {
 func (in *HistoryQuery) query() (params, *store.HistoryQuery, error) {
 	p := in.SpanQuery.params()
 	p.Resolution, p.By, p.Service = in.Resolution, in.By, in.Service
+	in.FilterQuery.into(&p)
 	q := &store.HistoryQuery{Service: in.Service}
 	var err error
-	if q.By, err = store.ParseBy(in.By); err != nil {
+	if !p.named() {
+		q.By, err = store.ParseBy(in.By)
+	}
+	if err != nil {
 		return p, q, err
 	}
 	if p.MAC, err = parseMAC(in.MAC); err != nil || p.MAC == "" {
@@ -198,12 +205,16 @@ func (a *API) pages(x *exchange, p params, visit slotVisitor) ([]gapItem, error)
 				last = s.Start
 				clear(given)
 			}
-			subject := fmt.Sprint(s.MAC, s.Family, s.Service)
+			who := b.identity()
+			if label := usage.LabelBy(p.By); label != nil {
+				s.Label = label(&who)
+			}
+			subject := fmt.Sprint(s.MAC, s.Family, s.Service, s.Label)
 			if given[subject] {
 				continue
 			}
 			given[subject] = true
-			if err := visit(s, b.identity()); err != nil {
+			if err := visit(s, who); err != nil {
 				return nil, err
 			}
 			if rows++; rows == most {
@@ -317,7 +328,7 @@ func (c *csvWriter) begin() error {
 	c.begun = true
 	c.head()
 	return c.csv.Write([]string{"start", "seconds", "mac", "hostname", "alias", "service", "family",
-		"bytes_rx", "bytes_tx", "total_bytes", "packets_rx", "packets_tx", "connections"})
+		"bytes_rx", "bytes_tx", "total_bytes", "packets_rx", "packets_tx", "connections", "group", "category"})
 }
 
 func (c *csvWriter) row(s *usage.Slot, who *usage.Identity) error {
@@ -345,7 +356,7 @@ func (c *csvWriter) row(s *usage.Slot, who *usage.Identity) error {
 	if c.rows%512 == 0 {
 		extend(c.w)
 	}
-	return c.csv.Write(cells)
+	return c.csv.Write(append(cells, usage.SafeCell(who.Group), usage.SafeCell(who.Category)))
 }
 
 // end writes what is left; a file without rows has its header line.

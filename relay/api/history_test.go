@@ -41,12 +41,17 @@ type counted struct {
 	slots []usage.Slot // in order of time, by device
 	page  int
 	calls []string
+	// params are those of the first call since it was emptied.
+	params string
 	// between is called after each page: the router counts on.
 	between func()
 }
 
 func (c *counted) answer(_ context.Context, method string, raw json.RawMessage) (json.RawMessage, error) {
 	c.calls = append(c.calls, method)
+	if c.params == "" {
+		c.params = string(raw)
+	}
 	var p struct {
 		usage.SpanQuery
 		Limit, Offset int
@@ -180,6 +185,46 @@ func TestPastWithoutStore(t *testing.T) {
 	if _, body := answerOf(r.do("GET", "/health", "", nil)); !strings.Contains(body, `"store":{"ok":true}`) {
 		t.Errorf("health of a relay that keeps nothing: %s", body)
 	}
+}
+
+// TestPastByLabel: what depends on names, groups or categories is for the
+// router alone, however fresh the store is; without it the error says so.
+func TestPastByLabel(t *testing.T) {
+	hour := start.Truncate(time.Hour).Add(-2 * time.Hour)
+	r := newRig(t)
+	for _, n := range []int{connected, offline} {
+		r.push(n, start.Add(time.Second-freshWithin), "", storetest.Bucket(hour, usage.FiveMinutes, 1, 300))
+	}
+	live := &counted{span: usage.Range{From: hour, To: start}, slots: []usage.Slot{
+		{Start: hour, Length: usage.FiveMinutes, Label: "kids", Counters: usage.Counters{RxBytes: 1000}},
+		{Start: hour, Length: usage.FiveMinutes, Counters: usage.Counters{RxBytes: 1}}}, page: 1}
+	r.routers.answer = live.answer
+	for query, asked := range map[string]string{
+		"history?by=group": `{"timeframe":"24h","by":"group"}`, "history?group=kids": `{"timeframe":"24h","group":"kids"}`,
+		"history?by=device&category=work&name=Anna": `{"timeframe":"24h","by":"device","category":"work","name":"Anna"}`,
+		"summary?by=category":                       `{"timeframe":"24h","by":"category","limit":10}`, "summary?name=Anna": `{"timeframe":"24h","name":"Anna","limit":10}`,
+		"export?by=group": "", "export?group=kids": "", "report?category=work": "", "history?by=group&format=csv": "",
+	} {
+		target := "/api/device-usage/" + query + "&timeframe=24h&routerId="
+		live.params = ""
+		if status, body := answerOf(r.do("GET", target+id(connected), "", nil)); status != http.StatusOK || asked != "" && live.params != asked || live.params == "" {
+			t.Errorf("%s: got %d %s, the router was asked %q, want %q", query, status, body, live.params, asked)
+		}
+		status, body := answerOf(r.do("GET", target+id(offline), "", nil))
+		if status != 503 || !strings.Contains(body, "ROUTER_OFFLINE") || !strings.Contains(body, "it alone knows names, groups and categories") {
+			t.Errorf("%s, offline: got %d %s", query, status, body)
+		}
+	}
+	// Each page of the router's has one row; the file has both, each once.
+	_, body := answerOf(r.do("GET", "/api/device-usage/export?by=group&timeframe=24h&routerId="+id(connected), "", nil))
+	if want := "connections,group,category\r\n"; !strings.Contains(body, want) || strings.Count(body, ",kids,\r\n") != 1 || strings.Count(body, ",0,,\r\n") != 1 {
+		t.Errorf("got %q", body)
+	}
+	_, body = answerOf(r.do("GET", "/api/device-usage/export?by=group&format=json&timeframe=24h&routerId="+id(connected), "", nil))
+	if !strings.Contains(body, `"group":"kids"`) || !strings.Contains(body, `"group":null`) || !strings.Contains(body, `"total_bytes":1001`) {
+		t.Errorf("got %s", body)
+	}
+	want(t, "current", r.do("GET", "/api/device-usage/current?category=nix&routerId="+id(connected), "", nil), 400, "BAD_REQUEST")
 }
 
 // rowsOfCSV gives start, MAC and received bytes of each row.

@@ -30,6 +30,16 @@ type Paging struct {
 	Offset int `query:"offset" minimum:"0" maximum:"1073741824" doc:"Rows to leave out at the start."`
 }
 
+// FilterQuery are the parameters that ask for some of the devices.
+type FilterQuery struct {
+	Group    string `query:"group" maxLength:"63" doc:"Only devices of this group, in either case of letters. The router itself must answer."`
+	Category string `query:"category" enum:"streaming,gaming,iot,server,backup,work,printer,idle" doc:"Only devices of this category. The router itself must answer."`
+	Name     string `query:"name" maxLength:"63" doc:"Only the devices with this alias or hostname, in either case of letters. The router itself must answer."`
+}
+
+// into adds the filter to the params of a method.
+func (q *FilterQuery) into(p *params) { p.Group, p.Category, p.Name = q.Group, q.Category, q.Name }
+
 // readIDs fills in which session and router the exchange is about: query
 // arguments, else fields of a JSON body. A body that is broken is as good as
 // none, since backends send one with everything.
@@ -119,9 +129,18 @@ type params struct {
 	Resolution string `json:"resolution,omitempty"`
 	By         string `json:"by,omitempty"`
 	Service    string `json:"service,omitempty"`
+	Group      string `json:"group,omitempty"`
+	Category   string `json:"category,omitempty"`
+	Name       string `json:"name,omitempty"`
 	Sort       string `json:"sort,omitempty"`
 	Limit      int    `json:"limit,omitempty"`
 	Offset     int    `json:"offset,omitempty"`
+}
+
+// named tells whether the answer depends on names, groups or categories,
+// which the router alone knows.
+func (p params) named() bool {
+	return p.Group != "" || p.Category != "" || p.Name != "" || usage.LabelBy(p.By) != nil
 }
 
 // encode makes the params JSON, or nothing if there are none.

@@ -35,6 +35,7 @@ type past struct {
 	replica store.Replica
 	kept    bool // the store has something of the router
 	fresh   bool // it has all of the span
+	named   bool // the router alone can tell, since it depends on names
 }
 
 // pastOf checks the span that p asks for and looks up what the store has of
@@ -44,7 +45,7 @@ func (a *API) pastOf(x *exchange, p params) (*past, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &past{router: router, zone: a.zoneOf(&router)}
+	h := &past{router: router, zone: a.zoneOf(&router), named: p.named()}
 	now := a.Now()
 	q := usage.SpanQuery{Timeframe: p.Timeframe, Days: p.Days, From: p.From, To: p.To, Resolution: p.Resolution}
 	if h.Span, err = q.Span(now.In(h.zone)); err != nil {
@@ -87,7 +88,9 @@ func (a *API) zoneOf(router *store.Router) *time.Location {
 }
 
 // choose answers from the store if it has the whole span, else from the
-// router, else, if the router cannot be reached, from what the store has.
+// router, else, if the router cannot be reached, from what the store has. The
+// store knows what a device is called by the router's last word only, so what
+// depends on that is for the router alone.
 func (a *API) choose(x *exchange, h *past, fromStoreDo, fromRouterDo func() error) error {
 	kept := func(stale bool) error {
 		x.facts = facts{source: fromStore, stale: stale}
@@ -96,12 +99,15 @@ func (a *API) choose(x *exchange, h *past, fromStoreDo, fromRouterDo func() erro
 		}
 		return fromStoreDo()
 	}
-	if h.fresh {
+	if h.fresh && !h.named {
 		return kept(false)
 	}
 	x.facts = facts{source: fromRouter}
 	err := fromRouterDo()
-	if err != nil && h.kept && (isKind(err, usage.Offline) || isKind(err, usage.Timeout)) {
+	if h.named && isKind(err, usage.Offline) {
+		return usage.Errorf(usage.Offline, "%s; it alone knows names, groups and categories: ask without group, category and name, and not by them", err)
+	}
+	if err != nil && h.kept && !h.named && (isKind(err, usage.Offline) || isKind(err, usage.Timeout)) {
 		return kept(true)
 	}
 	return err

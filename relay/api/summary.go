@@ -14,7 +14,9 @@ import (
 type summaryIn struct {
 	IDs
 	SpanQuery
-	Limit int `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"Devices and services listed at most."`
+	FilterQuery
+	By    string `query:"by" enum:"group,category" doc:"Sum the devices by this too. The router itself must answer."`
+	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"Devices and services listed at most."`
 }
 
 type topDeviceItem struct {
@@ -30,6 +32,24 @@ type topServiceItem struct {
 	Counters
 	Percentage float64  `json:"percentage"`
 	_          struct{} `additionalProperties:"true"`
+}
+
+// labelSum is what the devices of one group or category moved together.
+type labelSum struct {
+	Devices int `json:"devices"`
+	Counters
+	Percentage float64  `json:"percentage"`
+	_          struct{} `additionalProperties:"true"`
+}
+
+type groupItem struct {
+	Group *string `json:"group" doc:"null for devices without one."`
+	labelSum
+}
+
+type categoryItem struct {
+	Category *string `json:"category" doc:"null for devices without one."`
+	labelSum
 }
 
 type dayItem struct {
@@ -51,6 +71,9 @@ type summaryItem struct {
 	BytesTx       uint64           `json:"bytes_tx"`
 	TopDevices    []topDeviceItem  `json:"top_devices" nullable:"false"`
 	TotalDevices  int              `json:"total_devices"`
+	By            string           `json:"by,omitempty" enum:"group,category"`
+	Groups        []groupItem      `json:"groups,omitempty" doc:"By group."`
+	Categories    []categoryItem   `json:"categories,omitempty" doc:"By category."`
 	TopServices   []topServiceItem `json:"top_services" nullable:"false"`
 	TotalServices int              `json:"total_services"`
 	DailyTotals   []dayItem        `json:"daily_totals" nullable:"false"`
@@ -62,18 +85,20 @@ type summaryItem struct {
 const defaultDays = 30
 
 // summaryParams are those of usage.summary.
-func (q *SpanQuery) summaryParams(limit int) params {
+func summaryParams(q *SpanQuery, f *FilterQuery, limit int) params {
 	p := q.params()
 	if p == (params{}) {
 		p.Days = defaultDays
 	}
+	f.into(&p)
 	p.Limit = limit
 	return p
 }
 
 // usageSummary answers GET /api/device-usage/summary.
 func (a *API) usageSummary(x *exchange, in *summaryIn) (json.RawMessage, error) {
-	p := in.summaryParams(in.Limit)
+	p := summaryParams(&in.SpanQuery, &in.FilterQuery, in.Limit)
+	p.By = in.By
 	h, err := a.daysOf(x, p)
 	if err != nil {
 		return nil, err
@@ -202,6 +227,7 @@ func gapsOf(items []gapItem) []usage.Gap {
 type reportIn struct {
 	IDs
 	SpanQuery
+	FilterQuery
 	Resolution string `query:"resolution" maxLength:"16" doc:"A bar for each 5m, 1h, 1d or another multiple of 5m up to a day; fits the span if absent."`
 	Format     string `query:"format" enum:"html,md,text" default:"html"`
 }
@@ -211,7 +237,7 @@ const reportRows = 1000
 
 // usageReport answers GET /api/device-usage/report.
 func (a *API) usageReport(x *exchange, in *reportIn) (json.RawMessage, error) {
-	p := in.summaryParams(0)
+	p := summaryParams(&in.SpanQuery, &in.FilterQuery, 0)
 	p.Resolution = in.Resolution
 	h, err := a.pastOf(x, p)
 	if err != nil {

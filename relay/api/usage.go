@@ -14,6 +14,7 @@ type CurrentQuery struct {
 	IDs
 	Period string `query:"period" doc:"First day of an accounting period of nlbwmon; the running one if absent." example:"2026-11-01"`
 	Sort   string `query:"sort" enum:"total,rx,tx,conns" doc:"Largest first by this; total if absent."`
+	FilterQuery
 	Paging
 }
 
@@ -51,7 +52,9 @@ func (a *API) usageCurrent(x *exchange, in *CurrentQuery) (json.RawMessage, erro
 
 func (in *CurrentQuery) params() (params, error) {
 	period, err := parsePeriod(in.Period)
-	return params{Period: period, Sort: in.Sort, Limit: in.Limit, Offset: in.Offset}, err
+	p := params{Period: period, Sort: in.Sort, Limit: in.Limit, Offset: in.Offset}
+	in.into(&p)
+	return p, err
 }
 
 // usageRecords answers GET /api/device-usage/records.
