@@ -49,7 +49,7 @@ func Shares(devices []Device, by string, order Order) []Share {
 		shares[n].Counters.Add(d.Counters)
 	}
 	sorting.Func(shares, func(a, b Share) int {
-		return cmp.Or(order.compare(a.Counters, b.Counters), cmp.Compare(a.Label, b.Label))
+		return cmp.Or(order.Compare(a.Counters, b.Counters), cmp.Compare(a.Label, b.Label))
 	})
 	return shares
 }

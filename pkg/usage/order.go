@@ -29,8 +29,8 @@ func ParseOrder(name string) (Order, error) {
 	return 0, Errorf(Invalid, "cannot sort by %q; choose total, rx, tx or conns", Clean(name, 32))
 }
 
-// compare puts the larger of a and b first.
-func (o Order) compare(a, b Counters) int {
+// Compare puts the larger of a and b first.
+func (o Order) Compare(a, b Counters) int {
 	switch o {
 	case ByRx:
 		return cmp.Compare(b.RxBytes, a.RxBytes)

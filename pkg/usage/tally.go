@@ -115,7 +115,7 @@ func (t *Tally) Hosts(order Order, names Names) []Host {
 		})
 	}
 	sorting.Func(hosts, func(a, b Host) int {
-		return cmp.Or(order.compare(a.Counters, b.Counters), bytes.Compare(a.MAC[:], b.MAC[:]), a.IP.Compare(b.IP))
+		return cmp.Or(order.Compare(a.Counters, b.Counters), bytes.Compare(a.MAC[:], b.MAC[:]), a.IP.Compare(b.IP))
 	})
 	return hosts
 }
@@ -146,9 +146,9 @@ func (t *Tally) Devices(order Order, names Names) (devices []Device, unresolved 
 		devices[i].IP = currentIP(&devices[i], names)
 	}
 	sorting.Stable(devices, func(a, b Device) int {
-		return cmp.Or(order.compare(a.Counters, b.Counters), bytes.Compare(a.MAC[:], b.MAC[:]))
+		return cmp.Or(order.Compare(a.Counters, b.Counters), bytes.Compare(a.MAC[:], b.MAC[:]))
 	})
-	sorting.Stable(unresolved, func(a, b Host) int { return order.compare(a.Counters, b.Counters) })
+	sorting.Stable(unresolved, func(a, b Host) int { return order.Compare(a.Counters, b.Counters) })
 	return devices, unresolved
 }
 
@@ -198,7 +198,7 @@ func (t *Tally) Services(order Order, known Services) []Service {
 		s.Counters.Add(*c)
 	}
 	sorting.Func(services, func(a, b Service) int {
-		return cmp.Or(order.compare(a.Counters, b.Counters), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(order.Compare(a.Counters, b.Counters), cmp.Compare(a.Name, b.Name))
 	})
 	return services
 }
@@ -206,7 +206,7 @@ func (t *Tally) Services(order Order, known Services) []Service {
 // SortRecords orders records largest first, ties by their keys.
 func SortRecords(records []Record, order Order) {
 	sorting.Func(records, func(a, b Record) int {
-		return cmp.Or(order.compare(a.Counters(), b.Counters()),
+		return cmp.Or(order.Compare(a.Counters(), b.Counters()),
 			cmp.Compare(a.Family, b.Family), cmp.Compare(a.Proto, b.Proto), cmp.Compare(a.Port, b.Port),
 			bytes.Compare(a.MAC[:], b.MAC[:]), bytes.Compare(a.Addr[:], b.Addr[:]))
 	})

@@ -167,6 +167,7 @@ type facts struct {
 	cached bool      // the answer is one given before, at most cacheFor old
 	stale  bool      // the router could not be asked; the answer is the last known
 	asOf   time.Time // when the answer was true, where that is not now
+	total  *int      // length of the list of which the answer is a part
 }
 
 // handler answers one request with JSON for the envelope's data, or fails. It

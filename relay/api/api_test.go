@@ -146,6 +146,7 @@ type envelope struct {
 		RouterID      *string  `json:"routerId"`
 		Timestamp     string   `json:"timestamp"`
 		ExecutionTime *float64 `json:"executionTime"`
+		Total         *int     `json:"total"`
 	}
 }
 

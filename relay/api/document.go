@@ -56,6 +56,7 @@ type metadataItem struct {
 	Cached        bool     `json:"cached,omitempty" doc:"The answer was given before, at most 5 s ago."`
 	Stale         bool     `json:"stale,omitempty" doc:"The router could not be asked; this is the last known, true at asOf."`
 	AsOf          string   `json:"asOf,omitempty" format:"date-time" doc:"When the answer was true, where that is not now."`
+	Total         *int     `json:"total,omitempty" doc:"Rows of the whole list, where the answer is a bare list or a part of one."`
 	_             struct{} `additionalProperties:"false"`
 }
 

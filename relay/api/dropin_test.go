@@ -523,8 +523,8 @@ func TestLegacyUpstream(t *testing.T) {
 	}
 }
 
-// The shadow asks the old server what the backend asked, after it was
-// answered; differences are counted and change nothing.
+// The shadow asks the old server what the backend asked, on every drop-in GET,
+// after it was answered; differences are counted and change nothing.
 func TestShadowedPaths(t *testing.T) {
 	r := newRig(t)
 	r.routers.answer = lan
@@ -535,7 +535,15 @@ func TestShadowedPaths(t *testing.T) {
 		case "/api/monitor/device/02:77:00:00:00:99":
 			w.WriteHeader(http.StatusInternalServerError)
 			fmt.Fprint(w, `{"success":false,"error":{"code":"COMMAND_FAILED"}}`)
-		default:
+		case "/health":
+			fmt.Fprint(w, `{"success":true,"data":{"message":"Server is healthy"}}`)
+		case "/api/session/status": // as the real one
+			w.WriteHeader(http.StatusInternalServerError)
+			fmt.Fprint(w, `{"success":false,"error":{"code":"INTERNAL_ERROR"}}`)
+		case "/api/network/scan":
+			fmt.Fprint(w, `{"success":true,"data":[{"ip":"192.168.1.5","mac":"02:77:00:00:00:11","hostname":"Anna's","vendor":"Acme"},
+				{"ip":"192.168.2.7","mac":"02:77:00:00:00:13","hostname":"Unknown","vendor":"Unknown Vendor"}]}`)
+		default: // with no rows of a device
 			fmt.Fprint(w, `{"success":true,"data":{}}`)
 		}
 	})
@@ -544,20 +552,31 @@ func TestShadowedPaths(t *testing.T) {
 	up := storetest.RouterID(connected)
 	for _, step := range [][2]string{
 		{"POST", "/api/session/start"}, {"GET", "/api/monitor/last-week"}, {"GET", "/api/monitor/device/02:77:00:00:00:99"},
-		{"GET", "/api/device-usage/current"}, {"GET", "/api/session/status"},
+		{"GET", "/api/monitor/current"}, {"GET", "/api/monitor/last-month"}, {"GET", "/api/network/scan"}, {"GET", "/api/session/status"},
+		{"GET", "/api/device-usage/current"}, {"GET", "/api/wifi/status"}, {"GET", "/api/nothing"}, {"POST", "/api/session/refresh"},
 	} {
 		_, failure := b.call(step[0], step[1], "s1", up, "")
 		if failure != "" && !strings.Contains(failure, "not found in current data") {
 			t.Errorf("%v: %s", step, failure)
 		}
+		r.Shadow.Wait() // none is one too many
+	}
+	// Alike: health before the first call, the device that neither has, the
+	// scan, and the sessions, which the old server cannot tell. The others of
+	// monitor differ; what is not of the drop-in is compared with nothing.
+	if got := r.Shadow.Counts(); got != (legacy.Counts{Same: 4, Different: 3}) {
+		t.Errorf("got %+v, want four alike and three different", got)
+	}
+	for _, query := range []string{"limit=1", "offset=1"} {
+		if status, body := b.send("GET", "/api/session/status", url.Values{query[:len(query)-2]: {"1"}}, nil); status != 200 {
+			t.Errorf("%s: got %d %s", query, status, body)
+		}
 	}
 	r.Shadow.Wait()
-	if got := r.Shadow.Counts(); got != (legacy.Counts{Same: 1, Different: 1}) {
-		t.Errorf("got %+v, want one alike and one different", got)
-	}
-	if _, body := b.send("GET", "/health", nil, nil); !strings.Contains(string(body), `"shadow":{"same":1,"different":1,"failed":0,"skipped":0}`) {
+	if _, body := b.send("GET", "/health", nil, nil); !strings.Contains(string(body), `"shadow":{"same":4,"different":3,"failed":0,"skipped":0}`) {
 		t.Errorf("health: %s", body)
 	}
+	r.Shadow.Wait()
 	r.Shadow.Close()
 }
 

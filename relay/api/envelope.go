@@ -92,6 +92,9 @@ func (f *facts) append(buf []byte) []byte {
 	if f.stale {
 		buf = append(buf, `,"stale":true`...)
 	}
+	if f.total != nil {
+		buf = strconv.AppendInt(append(buf, `,"total":`...), int64(*f.total), 10)
+	}
 	if !f.asOf.IsZero() {
 		buf = append(f.asOf.UTC().Truncate(time.Millisecond).AppendFormat(append(buf, `,"asOf":"`...), time.RFC3339Nano), '"')
 	}

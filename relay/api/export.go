@@ -59,10 +59,13 @@ func (a *API) usageExport(x *exchange, in *exportIn) (json.RawMessage, error) {
 				return err
 			}
 			return a.kept(x, q, p, visit)
-		}, func() (err error) {
-			gaps, err = a.pages(x, p, visit)
+		}, func() error {
+			head, err := a.pages(x, p, visit)
 			if err != nil && out.begun {
 				err = fmt.Errorf("after %d rows: %s", out.rows, err) // no other source can go on from here
+			}
+			if err == nil {
+				gaps = head.Gaps
 			}
 			return err
 		})

@@ -21,15 +21,18 @@ const (
 	partFor = 5 * time.Minute
 	// partsAtOnce is how many routers' histories are read at the same time.
 	partsAtOnce = 4
-	// maxParts bounds the parts remembered, of a kilobyte or two each.
-	maxParts = 20_000
+	// maxParts bounds the parts remembered, and maxPartDevices the devices in
+	// them, of some fifty bytes each.
+	maxParts, maxPartDevices = 20_000, 1_000_000
 	// partDevices is how many devices of one router can be among the fleet's.
-	partDevices = 100
+	partDevices = 1000
 )
 
 type fleetIn struct {
-	Days  int `query:"days" minimum:"1" maximum:"31" default:"7" doc:"Today and the days before it, in each router's time zone."`
-	Limit int `query:"limit" minimum:"1" maximum:"100" default:"10" doc:"Routers and devices listed at most."`
+	Days int `query:"days" minimum:"1" maximum:"31" default:"7" doc:"Today and the days before it, in each router's time zone."`
+	Sorting
+	Limit  int `query:"limit" minimum:"1" maximum:"100" default:"10" doc:"Routers and devices listed at most."`
+	Offset int `query:"offset" minimum:"0" maximum:"1073741824" doc:"Rows to leave out at the start of each list."`
 }
 
 type fleetRouterItem struct {
@@ -38,6 +41,8 @@ type fleetRouterItem struct {
 	Online   bool           `json:"online"`
 	Counters
 	Percentage float64 `json:"percentage"`
+
+	moved usage.Counters
 }
 
 type fleetDeviceItem struct {
@@ -70,7 +75,9 @@ type fleetItem struct {
 	BytesRx        uint64            `json:"bytes_rx"`
 	BytesTx        uint64            `json:"bytes_tx"`
 	TopRouters     []fleetRouterItem `json:"top_routers" nullable:"false"`
-	TopDevices     []fleetDeviceItem `json:"top_devices" nullable:"false"`
+	TotalSending   int               `json:"total_top_routers" doc:"Routers in that list, on this page or not."`
+	TopDevices     []fleetDeviceItem `json:"top_devices" nullable:"false" doc:"At most a router's 1,000 largest."`
+	TotalDevices   int               `json:"total_devices" doc:"Devices in that list, on this page or not."`
 	DailyTotals    []dayItem         `json:"daily_totals" nullable:"false" doc:"By the date that each router's own zone had."`
 	Broken         []brokenItem      `json:"broken" nullable:"false" doc:"Routers that said they do not count rightly; at most limit."`
 	TotalBroken    int               `json:"total_broken"`
@@ -80,8 +87,9 @@ type fleetItem struct {
 // fleet remembers the parts of the sum, so that asking again costs little and
 // a sum that took too long goes on where it was.
 type fleet struct {
-	mu    sync.Mutex // guards parts
-	parts map[partKey]*part
+	mu      sync.Mutex // guards below
+	parts   map[partKey]*part
+	devices int // in parts
 }
 
 type partKey struct {
@@ -101,6 +109,13 @@ type part struct {
 type partDevice struct {
 	mac usage.MAC
 	usage.Counters
+}
+
+// fleetDevice is a device that may be on the page.
+type fleetDevice struct {
+	router *store.Router
+	name   string
+	*partDevice
 }
 
 func (a *API) mountFleet() {
@@ -134,8 +149,12 @@ func (a *API) fleetSummary(x *exchange, in *fleetIn) (json.RawMessage, error) {
 	case err != nil:
 		return nil, err
 	}
+	order, err := usage.ParseOrder(in.Sort)
+	if err != nil {
+		return nil, err
+	}
 	x.facts.source = fromStore
-	return json.Marshal(a.packFleet(x, in, routers, parts))
+	return json.Marshal(a.packFleet(x, in, order, routers, parts))
 }
 
 // partOf is the router's part, a remembered one if that is young enough.
@@ -187,20 +206,24 @@ func (a *API) partOf(ctx context.Context, r *store.Router, days int) (*part, err
 	p.devices = slices.Clone(p.devices[:min(len(p.devices), partDevices)])
 	a.fleet.mu.Lock()
 	defer a.fleet.mu.Unlock()
-	if a.fleet.parts == nil || len(a.fleet.parts) >= maxParts {
-		a.fleet.parts = make(map[partKey]*part)
+	if a.fleet.parts == nil || len(a.fleet.parts) >= maxParts || a.fleet.devices >= maxPartDevices {
+		a.fleet.parts, a.fleet.devices = make(map[partKey]*part), 0
+	}
+	if before := a.fleet.parts[key]; before != nil {
+		a.fleet.devices -= len(before.devices)
 	}
 	a.fleet.parts[key] = p
+	a.fleet.devices += len(p.devices)
 	return p, nil
 }
 
 // packFleet makes the answer of the routers' parts.
-func (a *API) packFleet(x *exchange, in *fleetIn, routers []store.Router, parts []*part) *fleetItem {
+func (a *API) packFleet(x *exchange, in *fleetIn, order usage.Order, routers []store.Router, parts []*part) *fleetItem {
 	item := &fleetItem{Timestamp: a.Now().UTC().Truncate(time.Millisecond), PeriodDays: in.Days, TotalRouters: len(routers),
 		TopRouters: []fleetRouterItem{}, TopDevices: []fleetDeviceItem{}, DailyTotals: []dayItem{}, Broken: []brokenItem{}}
 	days := make(map[string]usage.Counters)
 	var total usage.Counters
-	var devices []fleetDeviceItem
+	var devices []fleetDevice
 	var oldest time.Time
 	for i := range routers {
 		r, p := &routers[i], parts[i]
@@ -230,9 +253,14 @@ func (a *API) packFleet(x *exchange, in *fleetIn, routers []store.Router, parts 
 			day.Add(sum)
 			days[date] = day
 		}
-		item.TopRouters = append(item.TopRouters, fleetRouterItem{RouterID: r.ID, Name: name, Online: online, Counters: packCounters(p.total)})
-		for _, d := range p.devices[:min(len(p.devices), in.Limit)] {
-			devices = append(devices, fleetDeviceItem{RouterID: r.ID, RouterName: name, MAC: d.mac.String(), Counters: packCounters(d.Counters)})
+		item.TopRouters = append(item.TopRouters, fleetRouterItem{RouterID: r.ID, Name: name, Online: online, Counters: packCounters(p.total), moved: p.total})
+		item.TotalDevices += len(p.devices)
+		first := p.devices
+		if order == usage.ByTotal { // as they are sorted; of those beyond none can be on the page
+			first = first[:min(len(first), in.Offset+in.Limit)]
+		}
+		for i := range first {
+			devices = append(devices, fleetDevice{r, name, &first[i]})
 		}
 	}
 	item.AsOf = unlessZero(oldest)
@@ -242,14 +270,21 @@ func (a *API) packFleet(x *exchange, in *fleetIn, routers []store.Router, parts 
 		item.DailyTotals = append(item.DailyTotals, dayItem{Date: date, Bytes: sum.Total(), Counters: packCounters(sum)})
 	}
 	slices.SortFunc(item.TopRouters, func(a, b fleetRouterItem) int {
-		return cmp.Or(cmp.Compare(b.TotalBytes, a.TotalBytes), cmp.Compare(a.RouterID, b.RouterID))
+		return cmp.Or(order.Compare(a.moved, b.moved), cmp.Compare(a.RouterID, b.RouterID))
 	})
-	item.TopRouters = item.TopRouters[:min(len(item.TopRouters), in.Limit)]
-	slices.SortFunc(devices, func(a, b fleetDeviceItem) int {
-		return cmp.Or(cmp.Compare(b.TotalBytes, a.TotalBytes), cmp.Compare(a.RouterID, b.RouterID), cmp.Compare(a.MAC, b.MAC))
+	slices.SortFunc(devices, func(a, b fleetDevice) int {
+		return cmp.Or(order.Compare(a.Counters, b.Counters), cmp.Compare(a.router.ID, b.router.ID), slices.Compare(a.mac[:], b.mac[:]))
 	})
-	item.TopDevices = append(item.TopDevices, devices[:min(len(devices), in.Limit)]...)
-	item.Broken = item.Broken[:min(len(item.Broken), in.Limit)]
+	item.TotalSending = len(item.TopRouters)
+	page := usage.Page{Limit: in.Limit, Offset: in.Offset}
+	from, to := page.Bounds(len(item.TopRouters))
+	item.TopRouters = item.TopRouters[from:to]
+	from, to = page.Bounds(len(devices))
+	for _, d := range devices[from:to] {
+		item.TopDevices = append(item.TopDevices, fleetDeviceItem{RouterID: d.router.ID, RouterName: d.name, MAC: d.mac.String(), Counters: packCounters(d.Counters)})
+	}
+	from, to = page.Bounds(len(item.Broken))
+	item.Broken = item.Broken[from:to]
 	share := func(c Counters) float64 {
 		if total.Total() == 0 {
 			return 0

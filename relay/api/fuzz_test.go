@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,19 +19,23 @@ import (
 	"github.com/netpilot/netpilot/relay/store/storetest"
 )
 
-// parameters lists every parameter of every operation that answers at once,
-// as method, path and name.
+// parameters lists every parameter of every operation, as method, path and
+// name.
 func (r *rig) parameters() (list [][3]string) {
 	for path, item := range r.huma.OpenAPI().Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put} {
-			if op == nil || op.OperationID == "stream" {
+			if op == nil {
 				continue
 			}
 			for _, p := range op.Parameters {
-				if p.In == "path" {
-					p = &huma.Param{Name: "{" + p.Name + "}"}
+				name := p.Name
+				switch p.In {
+				case "path":
+					name = "{" + name + "}"
+				case "header":
+					name = name + ":"
 				}
-				list = append(list, [3]string{op.Method, path, p.Name})
+				list = append(list, [3]string{op.Method, path, name})
 			}
 		}
 	}
@@ -43,7 +48,13 @@ func request(t *testing.T, at [3]string, value string) *http.Request {
 	if strings.HasPrefix(path, "/api/monitor") || strings.HasPrefix(path, "/api/network") || strings.HasPrefix(path, "/api/router/") {
 		query.Set("sessionId", "s1")
 	}
-	if strings.HasPrefix(at[2], "{") {
+	header := make(http.Header)
+	if path == "/api/stream" {
+		query.Set("live", "true")
+	}
+	if name, ok := strings.CutSuffix(at[2], ":"); ok {
+		header.Set(name, value)
+	} else if strings.HasPrefix(at[2], "{") {
 		path = strings.ReplaceAll(path, at[2], url.PathEscape(value))
 	} else {
 		query.Set(at[2], value)
@@ -54,7 +65,7 @@ func request(t *testing.T, at [3]string, value string) *http.Request {
 	if err != nil {
 		return nil // no client could send it
 	}
-	req.URL = u
+	req.URL, req.Header = u, header
 	req.Header.Set("Content-Type", "application/json")
 	return req
 }
@@ -98,9 +109,11 @@ func checkAnswer(t *testing.T, what string, resp *http.Response) {
 	}
 }
 
-// fuzzRig is a rig whose router answers all with nothing.
+// fuzzRig is a rig whose router answers all with nothing, and whose streams
+// end after their first event.
 func fuzzRig(t testing.TB) *rig {
 	r := newRig(t)
+	r.Drain()
 	r.inSession()
 	r.push(connected, start, "", storetest.Bucket(start.Truncate(time.Hour), 5*time.Minute, 1, 300))
 	r.routers.answer = func(_ context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
@@ -116,7 +129,12 @@ func fuzzRig(t testing.TB) *rig {
 func TestNastyParameters(t *testing.T) {
 	r := fuzzRig(t)
 	list := r.parameters()
-	if len(list) < 60 {
+	for _, name := range []string{"routerId", "live", "Last-Event-ID:"} {
+		if !slices.Contains(list, [3]string{"GET", "/api/stream", name}) {
+			t.Errorf("the stream has no parameter %s", name)
+		}
+	}
+	if len(list) < 90 {
 		t.Fatalf("%d parameters found", len(list))
 	}
 	for _, at := range list {
@@ -159,7 +177,7 @@ func FuzzParameters(f *testing.F) {
 // Any bytes as the body of what takes one.
 func FuzzBodies(f *testing.F) {
 	r := fuzzRig(f)
-	targets := []string{"POST /api/device-usage/reset", "PUT /api/device-usage/preferences", "PUT /api/device-usage/device/02:77:00:00:00:11",
+	targets := []string{"POST /api/session/refresh", "GET /api/monitor/current", "GET /api/session/status", "POST /api/device-usage/reset", "PUT /api/device-usage/preferences", "PUT /api/device-usage/device/02:77:00:00:00:11",
 		"POST /api/router/execute", "POST /api/session/start", "GET /api/device-usage/current"}
 	for i, body := range []string{"", "{}", "[]", "null", `"x"`, `{"a":`, `{"mac":"x","hard":1}`, `{"alias":null,"group":""}`, `{"command":"nlbw -c json"}`, `{"command":"cat /etc/shadow; reboot"}`,
 		`{"routerId":{"a":1},"sessionId":7}`, "\xff\xfe", "{\"a\":\"\\ud800\"}", strings.Repeat("[", 20_000), strings.Repeat(" ", maxBody+1)} {

@@ -1,11 +1,13 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -30,8 +32,11 @@ type HistoryQuery struct {
 type historyIn struct {
 	HistoryQuery
 	Format string `query:"format" enum:"json,csv" doc:"json if absent."`
+	Sort   string `query:"sort" enum:"start,total,rx,tx,conns" doc:"By start, or largest first; start if absent. At most 50,000 rows can be sorted."`
 	Paging
 }
+
+func (in *historyIn) sorted() bool { return in.Sort != "" && in.Sort != "start" }
 
 // bucketItem is what one subject moved in one slot of time.
 type bucketItem struct {
@@ -107,7 +112,10 @@ func (a *API) usageHistory(x *exchange, in *historyIn) (json.RawMessage, error) 
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	if in.Format == "csv" {
+	switch {
+	case in.sorted():
+		return a.sortedHistory(x, h, p, q, in)
+	case in.Format == "csv":
 		return nil, a.historyCSV(x, h, p, q)
 	}
 	var data json.RawMessage
@@ -126,19 +134,8 @@ func (a *API) usageHistory(x *exchange, in *historyIn) (json.RawMessage, error) 
 
 // timeline gathers the store's answer.
 func (a *API) timeline(ctx context.Context, x *exchange, h *past, q *store.HistoryQuery, p params) (*usage.Timeline, error) {
-	by := p.By
-	if by == "" {
-		by = "total"
-	}
-	t := &usage.Timeline{Timestamp: a.Now().In(h.zone), Span: h.Span, By: by, Page: usage.Page{Limit: p.Limit, Offset: p.Offset}, Counting: h.counting()}
-	info, err := a.store.History(ctx, x.router, *q, func(s usage.Slot) error {
-		if len(t.Slots) == maxSlots {
-			return usage.Errorf(usage.Invalid, "more than %d rows; ask for a shorter span or a coarser resolution, or for an export", maxSlots)
-		}
-		t.Total.Add(s.Counters)
-		t.Slots = append(t.Slots, s)
-		return nil
-	})
+	t := a.newTimeline(h, p)
+	info, err := a.store.History(ctx, x.router, *q, func(s usage.Slot) error { return addSlot(t, s) })
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +145,80 @@ func (a *API) timeline(ctx context.Context, x *exchange, h *past, q *store.Histo
 	}
 	t.Gaps, err = a.store.Gaps(ctx, x.router, h.Range)
 	return t, err
+}
+
+// sortedHistory is the history largest first, which takes all of its rows.
+func (a *API) sortedHistory(x *exchange, h *past, p params, q *store.HistoryQuery, in *historyIn) (json.RawMessage, error) {
+	order, err := usage.ParseOrder(in.Sort)
+	if err != nil {
+		return nil, err
+	}
+	p.Limit, p.Offset = 0, 0
+	t, err := a.wholeTimeline(x, h, p, q)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(t.Slots, func(a, b usage.Slot) int { return order.Compare(a.Counters, b.Counters) })
+	t.Page = in.page()
+	if in.Format != "csv" {
+		return t.AppendJSON(nil, 0), nil
+	}
+	x.stream = func(w http.ResponseWriter) error {
+		out := newCSV(x, w, h)
+		from, to := t.Page.Bounds(len(t.Slots))
+		for i := range t.Slots[from:to] {
+			s := &t.Slots[from+i]
+			var who usage.Identity
+			switch {
+			case t.By == "group":
+				who.Group = s.Label
+			case t.By == "category":
+				who.Category = s.Label
+			case t.Names != nil:
+				who = t.Names.Identity(s.MAC, s.Start)
+			}
+			if err := out.row(s, &who); err != nil {
+				return err
+			}
+		}
+		return out.end()
+	}
+	return nil, nil
+}
+
+// wholeTimeline gathers all rows, whoever gives them.
+func (a *API) wholeTimeline(x *exchange, h *past, p params, q *store.HistoryQuery) (t *usage.Timeline, err error) {
+	err = a.choose(x, h, func() error {
+		t, err = a.timeline(x.Context(), x, h, q, p)
+		return err
+	}, func() error {
+		t = a.newTimeline(h, p)
+		names := newDirectory()
+		head, err := a.pages(x, p, func(s usage.Slot, who usage.Identity) error {
+			names.known[s.MAC] = who
+			return addSlot(t, s)
+		})
+		if err != nil {
+			return err
+		}
+		t.Names, t.Gaps, t.Coarser, t.Counting = names, gapsOf(head.Gaps), head.Coarser, head.Counting
+		t.Quarantined.RxBytes = head.Quarantined
+		return nil
+	})
+	return t, err
+}
+
+func (a *API) newTimeline(h *past, p params) *usage.Timeline {
+	return &usage.Timeline{Timestamp: a.Now().In(h.zone), Span: h.Span, By: cmp.Or(p.By, "total"), Page: usage.Page{Limit: p.Limit, Offset: p.Offset}, Counting: h.counting()}
+}
+
+func addSlot(t *usage.Timeline, s usage.Slot) error {
+	if len(t.Slots) == maxSlots {
+		return usage.Errorf(usage.Invalid, "more than %d rows; ask for a shorter span or a coarser resolution, or for an export", maxSlots)
+	}
+	t.Total.Add(s.Counters)
+	t.Slots = append(t.Slots, s)
+	return nil
 }
 
 // slotVisitor takes one row and who its device is.
@@ -161,6 +232,10 @@ type timelineReply struct {
 	Gaps              []gapItem     `json:"gaps"`
 	Buckets           []bucketReply `json:"buckets"`
 	NextOffset        int           `json:"next_offset"`
+
+	Coarser     bool            `json:"coarser"`
+	Quarantined uint64          `json:"quarantined_bytes"`
+	Counting    *usage.Counting `json:"counting"`
 }
 
 type bucketReply struct {
@@ -175,14 +250,15 @@ type bucketReply struct {
 // pages asks the router for all of a history, page after page, or for the
 // rows that p limits it to. The router counts on meanwhile: rows may come to
 // its open buckets. So a page goes on from the start of the last slot that the
-// page before reached into, and of that slot gives only what was not given.
-func (a *API) pages(x *exchange, p params, visit slotVisitor) ([]gapItem, error) {
-	var gaps []gapItem
+// page before reached into, and of that slot gives only what was not given. It
+// answers the first page without its rows.
+func (a *API) pages(x *exchange, p params, visit slotVisitor) (*timelineReply, error) {
+	var head *timelineReply
 	var last time.Time             // start of the slot reached
 	given := make(map[string]bool) // the subjects of that slot that were given
 	most := p.Limit
 	rows, idle := 0, 0 // given, and pages in a row that gave none
-	for first := true; ; first = false {
+	for {
 		before := rows
 		data, err := a.send(x, "usage.history", p.encode(), false)
 		if err != nil {
@@ -192,8 +268,10 @@ func (a *API) pages(x *exchange, p params, visit slotVisitor) ([]gapItem, error)
 		if err := json.Unmarshal(data, &t); err != nil {
 			return nil, fmt.Errorf("read usage.history of router %s: %w", x.router.Short(), err)
 		}
-		if first {
-			gaps = t.Gaps
+		if head == nil {
+			first := t
+			first.Buckets = nil
+			head = &first
 		}
 		for i := range t.Buckets {
 			b := &t.Buckets[i]
@@ -218,11 +296,11 @@ func (a *API) pages(x *exchange, p params, visit slotVisitor) ([]gapItem, error)
 				return nil, err
 			}
 			if rows++; rows == most {
-				return gaps, nil
+				return head, nil
 			}
 		}
 		if t.NextOffset == 0 {
-			return gaps, nil
+			return head, nil
 		}
 		if idle++; rows > before {
 			idle = 0

@@ -99,10 +99,13 @@ func (w *steadyWriter) Write(p []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (w *steadyWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// shadow has our answer compared with the old server's.
+// shadow has our answer on a drop-in path compared with the old server's.
 func (a *API) shadow(x *exchange, data json.RawMessage, err error) {
-	if a.Shadow == nil || !x.route.commandCodes || x.Method != http.MethodGet {
-		return
+	if a.Shadow == nil || !x.route.dropIn || x.route.id == "" || x.Method != http.MethodGet {
+		return // ours alone, or the old server's own answer passed on
+	}
+	if query := x.URL.Query(); query.Has("limit") || query.Has("offset") {
+		return // the old server knows no pages
 	}
 	if err == nil {
 		ours := append(append([]byte(`{"success":true,"data":`), data...), '}')

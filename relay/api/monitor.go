@@ -23,7 +23,7 @@ type monitorItem struct {
 	Unit        string  `json:"unit" enum:"MB" doc:"MiB, in truth, rounded to two decimals."`
 	Connections uint64  `json:"connections"`
 
-	total uint64
+	moved usage.Counters
 }
 
 type monitorDeviceItem struct {
@@ -38,16 +38,30 @@ type monitorDeviceIn struct {
 	Period string `query:"period" doc:"current, week or month; current if absent."`
 }
 
+// MonitorQuery are the parameters of the old server's lists. Its callers send
+// ids only and get all rows.
+type MonitorQuery struct {
+	IDs
+	Sorting
+	Paging
+}
+
+type scanIn struct {
+	IDs
+	Sort string `query:"sort" enum:"ip,mac,hostname,usage" doc:"By ip if absent; usage is largest first."`
+	Paging
+}
+
 func (a *API) mountMonitor() {
 	rt := func(path, id, summary string) route {
 		return route{method: http.MethodGet, path: "/api/" + path, needs: store.ScopeRead, ids: bothIDs, dropIn: true, commandCodes: true,
 			tag: "drop-in", id: id, summary: summary}
 	}
-	mount[IDs, []monitorItem](a, rt("monitor/current", "monitorCurrent", "Devices of the running period that moved more than 1 KiB"), a.monitorCurrent)
-	mount[IDs, []monitorItem](a, rt("monitor/last-week", "monitorWeek", "Devices that moved more than 1 MiB in 7 days"), a.monitorWeek)
-	mount[IDs, []monitorItem](a, rt("monitor/last-month", "monitorMonth", "Devices that moved more than 10 MiB this month"), a.monitorMonth)
+	mount[MonitorQuery, []monitorItem](a, rt("monitor/current", "monitorCurrent", "Devices of the running period that moved more than 1 KiB"), a.monitorCurrent)
+	mount[MonitorQuery, []monitorItem](a, rt("monitor/last-week", "monitorWeek", "Devices that moved more than 1 MiB in 7 days"), a.monitorWeek)
+	mount[MonitorQuery, []monitorItem](a, rt("monitor/last-month", "monitorMonth", "Devices that moved more than 10 MiB this month"), a.monitorMonth)
 	mount[monitorDeviceIn, monitorDeviceItem](a, rt("monitor/device/{mac}", "monitorDevice", "One device"), a.monitorDevice)
-	mount[IDs, []scanItem](a, rt("network/scan", "networkScan", "Devices on the router's networks"), a.networkScan)
+	mount[scanIn, []scanItem](a, rt("network/scan", "networkScan", "Devices on the router's networks"), a.networkScan)
 }
 
 // The totals from which on a device is shown, in bytes.
@@ -57,16 +71,32 @@ const (
 	showMonth   = 10 << 20
 )
 
-func (a *API) monitorCurrent(x *exchange, _ *IDs) (json.RawMessage, error) {
-	return marshalItems(a.monitorOfPeriod(x))
+func (a *API) monitorCurrent(x *exchange, in *MonitorQuery) (json.RawMessage, error) {
+	items, err := a.monitorOfPeriod(x)
+	return in.answer(x, items, err)
 }
 
-func (a *API) monitorWeek(x *exchange, _ *IDs) (json.RawMessage, error) {
-	return marshalItems(a.monitorOfWeek(x))
+func (a *API) monitorWeek(x *exchange, in *MonitorQuery) (json.RawMessage, error) {
+	items, err := a.monitorOfWeek(x)
+	return in.answer(x, items, err)
 }
 
-func (a *API) monitorMonth(x *exchange, _ *IDs) (json.RawMessage, error) {
-	return marshalItems(a.monitorOfMonth(x))
+func (a *API) monitorMonth(x *exchange, in *MonitorQuery) (json.RawMessage, error) {
+	items, err := a.monitorOfMonth(x)
+	return in.answer(x, items, err)
+}
+
+// answer is the page's part of the list.
+func (q *MonitorQuery) answer(x *exchange, items []monitorItem, err error) (json.RawMessage, error) {
+	if err != nil {
+		return nil, err
+	}
+	order, err := usage.ParseOrder(q.Sort)
+	if err != nil {
+		return nil, err
+	}
+	items = pageOf(x, items, q.page(), func(a, b monitorItem) int { return order.Compare(a.moved, b.moved) })
+	return json.Marshal(append([]monitorItem{}, items...)) // never null
 }
 
 // monitorDevice answers GET /api/monitor/device/{mac}.
@@ -95,16 +125,6 @@ func (a *API) monitorDevice(x *exchange, in *monitorDeviceIn) (json.RawMessage, 
 		return nil, usage.Errorf(usage.NotFound, "Device with MAC '%s' not found in %s data", usage.Clean(wanted, 64), of.name)
 	}
 	return json.Marshal(monitorDeviceItem{items[at], in.Period, a.Now().Local().Format(stampLocal)})
-}
-
-func marshalItems[T any](items []T, err error) (json.RawMessage, error) {
-	if err != nil {
-		return nil, err
-	}
-	if items == nil {
-		items = []T{}
-	}
-	return json.Marshal(items)
 }
 
 // monitorOfPeriod are the devices of nlbwmon's running period.
@@ -165,11 +185,13 @@ func show(items []monitorItem, mac, ip string, c usage.Counters, least uint64) [
 		return items
 	}
 	return append(items, monitorItem{MAC: parsed.String(), IP: ip, Download: mebibytes(c.RxBytes), Upload: mebibytes(c.TxBytes),
-		Unit: "MB", Connections: c.Conns, total: c.Total()})
+		Unit: "MB", Connections: c.Conns, moved: c})
 }
 
 func sorted(items []monitorItem) []monitorItem {
-	slices.SortFunc(items, func(a, b monitorItem) int { return cmp.Or(cmp.Compare(b.total, a.total), cmp.Compare(a.MAC, b.MAC)) })
+	slices.SortFunc(items, func(a, b monitorItem) int {
+		return cmp.Or(usage.ByTotal.Compare(a.moved, b.moved), cmp.Compare(a.MAC, b.MAC))
+	})
 	return items
 }
 
@@ -218,6 +240,13 @@ type scanItem struct {
 	Usage    *scanUsage `json:"usage" doc:"What it moved in the running period; null if nlbwmon cannot be read."`
 }
 
+func (i *scanItem) moved() uint64 {
+	if i.Usage == nil {
+		return 0
+	}
+	return i.Usage.TotalBytes
+}
+
 type scanUsage struct {
 	Download    float64 `json:"download"`
 	Upload      float64 `json:"upload"`
@@ -227,7 +256,7 @@ type scanUsage struct {
 }
 
 // networkScan answers GET /api/network/scan.
-func (a *API) networkScan(x *exchange, _ *IDs) (json.RawMessage, error) {
+func (a *API) networkScan(x *exchange, in *scanIn) (json.RawMessage, error) {
 	data, err := a.askKnown(x, "network.scan", params{})
 	if err != nil {
 		return nil, err
@@ -262,7 +291,11 @@ func (a *API) networkScan(x *exchange, _ *IDs) (json.RawMessage, error) {
 		items = append(items, item)
 	}
 	slices.SortStableFunc(items, func(a, b scanItem) int { return compareIPs(a.IP, b.IP) })
-	return json.Marshal(items)
+	return json.Marshal(pageOf(x, items, in.page(), map[string]func(a, b scanItem) int{
+		"mac":      func(a, b scanItem) int { return cmp.Compare(a.MAC, b.MAC) },
+		"hostname": func(a, b scanItem) int { return cmp.Compare(a.Hostname, b.Hostname) },
+		"usage":    func(a, b scanItem) int { return cmp.Compare(b.moved(), a.moved()) },
+	}[in.Sort]))
 }
 
 func compareIPs(a, b string) int {

@@ -24,12 +24,6 @@ type IDs struct {
 	SessionID string `query:"sessionId" doc:"A session, which must be active then. May stand in a JSON body instead."`
 }
 
-// Paging are the parameters of every list.
-type Paging struct {
-	Limit  int `query:"limit" minimum:"0" maximum:"10000" doc:"Rows at most; 0 for all that fit."`
-	Offset int `query:"offset" minimum:"0" maximum:"1073741824" doc:"Rows to leave out at the start."`
-}
-
 // FilterQuery are the parameters that ask for some of the devices.
 type FilterQuery struct {
 	Group    string `query:"group" maxLength:"63" doc:"Only devices of this group, in either case of letters. The router itself must answer."`

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -45,7 +46,12 @@ func (a *API) mountSessions() {
 	mount[IDs, messageItem](a, rt(http.MethodPost, "refresh", "sessionRefresh", "Keep a session from ending", sessionID, nil), a.sessionRefresh)
 	status := rt(http.MethodGet, "status", "sessionStatus", "The active sessions", noIDs, nil)
 	status.about = "Those of the key, or of all keys for one of scope admin."
-	mount[struct{}, []sessionItem](a, status, a.sessionStatus)
+	mount[sessionsIn, []sessionItem](a, status, a.sessionStatus)
+}
+
+type sessionsIn struct {
+	Sort string `query:"sort" enum:"used,started,session_id" doc:"Most recent first, or by id; used if absent."`
+	Paging
 }
 
 // sessionStart answers POST /api/session/start.
@@ -104,7 +110,7 @@ func (a *API) sessionRefresh(x *exchange, _ *IDs) (json.RawMessage, error) {
 }
 
 // sessionStatus answers GET /api/session/status.
-func (a *API) sessionStatus(x *exchange, _ *struct{}) (json.RawMessage, error) {
+func (a *API) sessionStatus(x *exchange, in *sessionsIn) (json.RawMessage, error) {
 	of := x.key.ID
 	if x.key.Scope.Includes(store.ScopeAdmin) && x.key.Routers == nil {
 		of = ""
@@ -114,6 +120,10 @@ func (a *API) sessionStatus(x *exchange, _ *struct{}) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
+	list = pageOf(x, list, in.page(), map[string]func(a, b store.Session) int{
+		"started":    func(a, b store.Session) int { return b.StartedAt.Compare(a.StartedAt) },
+		"session_id": func(a, b store.Session) int { return cmp.Compare(a.ID, b.ID) },
+	}[in.Sort])
 	items := make([]sessionItem, 0, len(list))
 	for _, s := range list {
 		items = append(items, sessionItem{SessionID: s.ID, Key: s.Key, StartedAt: s.StartedAt.UTC(), UsedAt: s.UsedAt.UTC(),

@@ -15,8 +15,10 @@ type summaryIn struct {
 	IDs
 	SpanQuery
 	FilterQuery
-	By    string `query:"by" enum:"group,category" doc:"Sum the devices by this too. The router itself must answer."`
-	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"Devices and services listed at most."`
+	Sorting
+	By     string `query:"by" enum:"group,category" doc:"Sum the devices by this too. The router itself must answer."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"Devices and services listed at most."`
+	Offset int    `query:"offset" minimum:"0" maximum:"1073741824" doc:"Devices and services to leave out at the start. Where the router answers, it tells its 1,000 largest."`
 }
 
 type topDeviceItem struct {
@@ -97,7 +99,12 @@ func summaryParams(q *SpanQuery, f *FilterQuery, limit int) params {
 
 // usageSummary answers GET /api/device-usage/summary.
 func (a *API) usageSummary(x *exchange, in *summaryIn) (json.RawMessage, error) {
-	p := summaryParams(&in.SpanQuery, &in.FilterQuery, in.Limit)
+	plain := in.Offset == 0 && (in.Sort == "" || in.Sort == "total")
+	top := in.Limit
+	if !plain {
+		top = reportRows // of which the page is a part
+	}
+	p := summaryParams(&in.SpanQuery, &in.FilterQuery, top)
 	p.By = in.By
 	h, err := a.daysOf(x, p)
 	if err != nil {
@@ -107,13 +114,19 @@ func (a *API) usageSummary(x *exchange, in *summaryIn) (json.RawMessage, error) 
 	err = a.choose(x, h, func() error {
 		s, err := a.keptSummary(x.Context(), x, h)
 		if err == nil {
-			data = s.AppendJSON(nil, in.Limit)
+			if !plain {
+				top = 0 // all
+			}
+			data = s.AppendJSON(nil, top)
 		}
 		return err
 	}, func() error {
 		data, err = a.send(x, "usage.summary", p.encode(), false)
 		return err
 	})
+	if err == nil && !plain {
+		data, err = pageMembers(data, in.Sort, usage.Page{Limit: in.Limit, Offset: in.Offset}, "top_devices", "top_services", "groups", "categories")
+	}
 	return data, err
 }
 
@@ -232,7 +245,8 @@ type reportIn struct {
 	Format     string `query:"format" enum:"html,md,text" default:"html"`
 }
 
-// reportRows is how many devices and services a report asks for.
+// reportRows is how many devices and services a router is asked for where all
+// are wanted: as many as it tells.
 const reportRows = 1000
 
 // usageReport answers GET /api/device-usage/report.

@@ -13,8 +13,8 @@ import (
 type CurrentQuery struct {
 	IDs
 	Period string `query:"period" doc:"First day of an accounting period of nlbwmon; the running one if absent." example:"2026-11-01"`
-	Sort   string `query:"sort" enum:"total,rx,tx,conns" doc:"Largest first by this; total if absent."`
 	FilterQuery
+	Sorting
 	Paging
 }
 
@@ -25,6 +25,8 @@ type recordsIn struct {
 
 type deviceIn struct {
 	IDs
+	Sorting // of its services, as the paging
+	Paging
 	MAC    string `path:"mac" doc:"The device." example:"02:77:00:00:00:11"`
 	Period string `query:"period" doc:"First day of an accounting period of nlbwmon; the running one if absent." example:"2026-11-01"`
 }
@@ -36,7 +38,8 @@ func (a *API) mountUsage() {
 	}
 	mount[CurrentQuery, currentItem](a, rt("current", "usageCurrent", "The devices of an accounting period, largest first",
 		"Counters are cumulative since the start of the period. Asked of the router itself."), a.usageCurrent)
-	mount[deviceIn, oneDeviceItem](a, rt("device/{mac}", "usageDevice", "One device and its services", ""), a.usageDevice)
+	mount[deviceIn, oneDeviceItem](a, rt("device/{mac}", "usageDevice", "One device and its services",
+		"limit, offset and sort are of the services; all of them if absent."), a.usageDevice)
 	mount[recordsIn, recordsItem](a, rt("records", "usageRecords", "nlbwmon's rows", ""), a.usageRecords)
 	mount[IDs, statusItem](a, rt("status", "usageStatus", "The agent's own view: nlbwmon, age of the numbers, link", ""), a.usageStatus)
 }
@@ -84,7 +87,11 @@ func (a *API) usageDevice(x *exchange, in *deviceIn) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.ask(x, "usage.device", p)
+	data, err := a.ask(x, "usage.device", p)
+	if err == nil && (in.Sorting != Sorting{} || in.Paging != Paging{}) {
+		data, err = pageMembers(data, in.Sort, in.page(), "services")
+	}
+	return data, err
 }
 
 // The words for who answered.

@@ -182,11 +182,19 @@ func TestDifferences(t *testing.T) {
 		return Answer{status, []byte(`{"success":false,"error":{"code":"` + code + `"}}`)}
 	}
 	row := `{"mac":"AA:00:00:00:00:01","ip":"10.0.0.1","download":100,"upload":2.5,"unit":"MB"}`
+	sessions := func(list string) Answer { return ok(`[` + list + `]`) }
 	for _, test := range []struct {
 		name         string
 		ours, theirs Answer
 		want         string
 	}{
+		{"/health", ok(`{"message":"Server is healthy","checks":{"store":null}}`), ok(`{"message":"Server is healthy"}`), ""},
+		{"/health", ok(`{"message":"Server is healthy"}`), ok(`{"message":"Server is ill"}`), "message: Server is healthy, not Server is ill"},
+		{"/health", ok(`{"message":"Server is healthy"}`), failed(500, "INTERNAL"), "status: 200, not 500"},
+		{"/api/session/status", sessions(`{"session_id":"s1","used_at":"1"}`), failed(500, "INTERNAL"), ""},
+		{"/api/session/status", sessions(`{"session_id":"s1","used_at":"1"}`), sessions(`{"session_id":"s1","used_at":"2","last":3}`), ""},
+		{"/api/session/status", sessions(`{"session_id":"s1"}`), sessions(`{"session_id":"s2"}`), "s1: only ours; s2: only theirs"},
+		{"/api/monitor/current", ok(`[]`), failed(500, "COMMAND_FAILED"), "status: 200, not 500"},
 		{"same", ok(`[` + row + `]`), ok(`[` + row + `]`), ""},
 		{"case, order of members, growth", ok(`[{"unit":"MB","upload":3.4,"download":104,"ip":"10.0.0.1","mac":"aa:00:00:00:00:01","usage":{}}]`), ok(`[` + row + `]`), ""},
 		{"numbers", ok(`[{"mac":"aa:00:00:00:00:01","ip":"10.0.0.1","download":120,"upload":2.5,"unit":"MB"}]`), ok(`[` + row + `]`), "download: 120, not 100"},
@@ -201,7 +209,7 @@ func TestDifferences(t *testing.T) {
 		{"no JSON", ok(`[]`), Answer{200, []byte("<html>")}, "their answer is no JSON"},
 		{"hostile", ok(`[]`), ok(`[{"mac":"\u001b[2J\u202e"}]`), "[2j: only theirs"},
 	} {
-		got := strings.Join(Differences(test.ours, test.theirs), "; ")
+		got := strings.Join(Differences(test.name, test.ours, test.theirs), "; ")
 		if (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
 			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
 		}
