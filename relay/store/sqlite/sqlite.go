@@ -56,7 +56,7 @@ func Open(ctx context.Context, path string) (*DB, error) {
 		err = f.Close()
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("create database: %w", err)
+		return nil, fmt.Errorf("create database: %w; check the owner of the data directory, its mode and its file system", err)
 	}
 	db := &DB{path: path, jobs: make(chan *job), closing: make(chan struct{}), answers: make(map[answerKey]store.Answer)}
 	if db.write, err = open(path, 1, url.Values{"_txlock": {"immediate"}}); err != nil {
