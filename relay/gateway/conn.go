@@ -20,47 +20,66 @@ import (
 )
 
 const (
-	// outQueue is the frames that wait for the socket: the calls that may be
+	// maxWaiting is the frames that wait for the socket: the calls that may be
 	// open and their cancellations, more means the router takes nothing.
-	outQueue = hub.MaxPending + 16
+	maxWaiting = hub.MaxPending + 16
 	// closeWithin is the time for saying goodbye: for the close frame to go
 	// out, and for the router to hang up after it.
 	closeWithin = 2 * time.Second
-	// keepBuffer is the read buffer a link keeps between frames, in bytes.
+	// keepBuffer is the largest read buffer that serves another frame, in bytes.
 	keepBuffer = 64 << 10
+	// extendEvery is how often the pieces of one frame move the end of patience.
+	extendEvery = time.Second
 )
 
-// conn is one router's WebSocket. One goroutine reads, one writes (gorilla's
-// rule); anyone may call Send and Close.
+// buffers are read buffers, shared by links: most of them are idle.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) get() *bytes.Buffer {
+	buf, _ := b.pool.Get().(*bytes.Buffer)
+	if buf == nil {
+		buf = new(bytes.Buffer)
+	}
+	buf.Reset()
+	return buf
+}
+
+func (b *buffers) put(buf *bytes.Buffer) {
+	if buf.Cap() <= keepBuffer {
+		b.pool.Put(buf)
+	}
+}
+
+// conn is one router's WebSocket. One goroutine reads; who sends writes by
+// itself if nobody else is writing (gorilla's rule). Anyone may call Send,
+// Write and Close.
 type conn struct {
 	ws     *websocket.Conn
 	router usage.RouterID // whose secret or certificate it came with
 	from   string         // the client's address
 	log    *slog.Logger
-	out    chan []byte   // never closed; full ends the link
 	done   chan struct{} // closed by the first Close
 
 	once   sync.Once
 	code   int // set before done is closed, like reason
 	reason string
 
-	buf bytes.Buffer // owned by the reader
+	buffers *buffers
 
 	pushing atomic.Bool    // a history.push is being kept
-	work    sync.WaitGroup // that push
+	work    sync.WaitGroup // that push, and who writes the frames that wait
 
-	mu    sync.Mutex // guards below
-	proof proof
-	until time.Time // when the secret stops working; zero for not yet known
-	open  bool      // hello was accepted
+	mu      sync.Mutex // guards below
+	proof   proof
+	until   time.Time // when the secret stops working; zero for not yet known
+	open    bool      // hello was accepted
+	ended   bool      // nothing enters work any more
+	writing bool      // somebody writes
+	waiting [][]byte  // frames for when they have; more than maxWaiting end the link
 }
 
-func newConn(ws *websocket.Conn, router usage.RouterID, from string, p proof, log *slog.Logger) *conn {
-	return &conn{
-		ws: ws, router: router, from: from, proof: p, log: log,
-		out:  make(chan []byte, outQueue),
-		done: make(chan struct{}),
-	}
+func newConn(ws *websocket.Conn, router usage.RouterID, from string, p proof, shared *buffers, log *slog.Logger) *conn {
+	return &conn{ws: ws, router: router, from: from, proof: p, buffers: shared, log: log, done: make(chan struct{})}
 }
 
 // proofNow is what the connection has for itself now.
@@ -112,33 +131,99 @@ func (c *conn) closed() bool {
 	}
 }
 
-// Send implements hub.Conn.
+// Send implements hub.Conn: a goroutine of the link writes the frame.
 func (c *conn) Send(frame []byte) error {
-	if c.closed() {
-		return errors.New("the link is closing")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	mine, err := c.queueLocked(frame)
+	if mine {
+		c.work.Go(func() { _ = c.writeOne(frame) }) // ends with the write; its failure ends the link
 	}
-	select {
-	case c.out <- frame:
-		return nil
-	default:
+	return err
+}
+
+// Write implements hub.Conn: it spares a call the way through another
+// goroutine.
+func (c *conn) Write(frame []byte) error {
+	c.mu.Lock()
+	mine, err := c.queueLocked(frame)
+	c.mu.Unlock()
+	if !mine {
+		return err
+	}
+	return c.writeOne(frame)
+}
+
+// queueLocked leaves the frame to whoever is writing. If nobody is, the frame
+// is the caller's to write, now.
+func (c *conn) queueLocked(frame []byte) (mine bool, err error) {
+	switch {
+	case c.ended || c.closed():
+		return false, errors.New("the link is closing")
+	case c.writing && len(c.waiting) >= maxWaiting:
 		c.Close(wire.CloseSlow, "too many frames wait for this router")
-		return errors.New("the link's queue is full")
+		return false, errors.New("the link's queue is full")
+	case c.writing:
+		c.waiting = append(c.waiting, frame)
+		return false, nil
+	}
+	c.writing = true
+	return true, nil
+}
+
+// reserve has the frames of others wait until writeOne has written one.
+func (c *conn) reserve() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writing = true
+}
+
+// writeOne writes a frame for whoever set writing, and sees to those that wait.
+func (c *conn) writeOne(frame []byte) error {
+	err := c.write(frame)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case len(c.waiting) == 0:
+		c.writing = false
+	case !c.ended: // whoever sent this frame has other things to do
+		c.work.Go(c.writeWaiting) // ends when nothing waits
+	}
+	return err
+}
+
+// finish has nobody else begin to work for the link, and waits for who does.
+func (c *conn) finish() {
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+	c.work.Wait()
+}
+
+// writeWaiting writes what waits. Once the link is closed nothing can.
+func (c *conn) writeWaiting() {
+	for {
+		c.mu.Lock()
+		if len(c.waiting) == 0 || c.closed() {
+			c.writing, c.waiting = false, nil
+			c.mu.Unlock()
+			return
+		}
+		frame := c.waiting[0]
+		c.waiting = c.waiting[1:]
+		c.mu.Unlock()
+		_ = c.write(frame) // has closed the link
 	}
 }
 
-// writeLoop sends what is queued until the link closes.
-func (c *conn) writeLoop() {
-	for {
-		select {
-		case <-c.done:
-			return
-		case frame := <-c.out:
-			_ = c.ws.SetWriteDeadline(time.Now().Add(wire.WriteWithin)) // never fails
-			if err := c.ws.WriteMessage(websocket.TextMessage, frame); err != nil {
-				c.failed(err, wire.CloseSlow, "the router did not take a frame in time")
-			}
-		}
+// write writes one frame. Only who has set writing may call it.
+func (c *conn) write(frame []byte) error {
+	_ = c.ws.SetWriteDeadline(time.Now().Add(wire.WriteWithin)) // never fails
+	err := c.ws.WriteMessage(websocket.TextMessage, frame)
+	if err != nil {
+		c.failed(err, wire.CloseSlow, "the router did not take a frame in time")
 	}
+	return err
 }
 
 // sayClose sends the close frame.
@@ -179,40 +264,43 @@ func (c *conn) failed(err error, code int, reason string) {
 }
 
 // extend moves the end of patience after something arrived.
-func (c *conn) extend() {
-	_ = c.ws.SetReadDeadline(time.Now().Add(wire.DeadAfter)) // fails on a closed socket only
-	if c.closed() {                                          // perhaps meanwhile: Close must win
+func (c *conn) extend(now time.Time) {
+	_ = c.ws.SetReadDeadline(now.Add(wire.DeadAfter)) // fails on a closed socket only
+	if c.closed() {                                   // perhaps meanwhile: Close must win
 		_ = c.ws.SetReadDeadline(longAgo())
 	}
 }
 
-// readFrame reads one text frame, which is good until the next call; arrived
-// is called for each piece of it.
-func (c *conn) readFrame(arrived func()) ([]byte, error) {
+// readFrame has use work on one text frame, whose memory then serves another;
+// arrived is called when it begins and now and then while it comes.
+func (c *conn) readFrame(arrived func(now time.Time), use func(frame []byte) error) error {
 	kind, r, err := c.ws.NextReader()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if c.buf.Cap() > keepBuffer {
-		c.buf = bytes.Buffer{}
-	}
-	c.buf.Reset()
-	if _, err := c.buf.ReadFrom(readFunc(func(p []byte) (int, error) {
+	begun := time.Now()
+	arrived(begun)
+	buf := c.buffers.get()
+	defer c.buffers.put(buf)
+	if _, err := buf.ReadFrom(readFunc(func(p []byte) (int, error) {
 		n, err := r.Read(p)
-		if n > 0 {
-			arrived()
+		if n > 0 && buf.Len() > 0 { // not the first piece
+			if now := time.Now(); now.Sub(begun) >= extendEvery {
+				begun = now
+				arrived(now)
+			}
 		}
 		return n, err
 	})); err != nil {
-		return nil, err
+		return err
 	}
 	if kind != websocket.TextMessage {
-		return nil, usage.Errorf(usage.Invalid, "frames are text")
+		return usage.Errorf(usage.Invalid, "frames are text")
 	}
-	if !utf8.Valid(c.buf.Bytes()) { // RFC 6455 section 8.1
-		return nil, usage.Errorf(usage.Invalid, "frame is not UTF-8")
+	if !utf8.Valid(buf.Bytes()) { // RFC 6455 section 8.1
+		return usage.Errorf(usage.Invalid, "frame is not UTF-8")
 	}
-	return c.buf.Bytes(), nil
+	return use(buf.Bytes())
 }
 
 // readFunc makes a function an io.Reader.

@@ -18,8 +18,8 @@ import (
 // lookupWithin bounds a look into the store while a router waits.
 const lookupWithin = 5 * time.Second
 
-// ServeConnect answers GET wire.ConnectPath with a WebSocket and serves it to
-// its end.
+// ServeConnect answers GET wire.ConnectPath with a WebSocket, which serve
+// then serves to its end.
 func (g *Gateway) ServeConnect(w http.ResponseWriter, r *http.Request) {
 	if status, err := checkUpgrade(r); err != nil {
 		if status == http.StatusMethodNotAllowed {
@@ -54,7 +54,12 @@ func (g *Gateway) ServeConnect(w http.ResponseWriter, r *http.Request) {
 	if upErr != nil {
 		return // the upgrader has answered
 	}
-	g.serve(newConn(ws, router.ID, r.RemoteAddr, p, g.log.With("router", router.ID, "from", r.RemoteAddr)))
+	c := newConn(ws, router.ID, r.RemoteAddr, p, &g.buffers, g.log.With("router", router.ID, "from", r.RemoteAddr))
+	if !g.add(c) {
+		c.refuse()
+		return
+	}
+	go g.serve(c) // ends with the link; Drain waits for it
 }
 
 // proof is what a router shows for itself: its secret, a certificate, or both.

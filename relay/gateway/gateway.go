@@ -66,6 +66,7 @@ type Gateway struct {
 	hub      Hub
 	log      *slog.Logger
 	upgrader websocket.Upgrader
+	buffers  buffers
 	pace     pace
 	failures *limit.Table[netip.Prefix]
 	poke     chan struct{} // wakes Run; of capacity 1

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -18,18 +19,19 @@ import (
 	"github.com/netpilot/netpilot/relay/store"
 )
 
-// serve lives the whole of one link, from hello to close. The calling
-// goroutine is the reader; it starts the writer and outlives it.
+// serve lives the whole of one link, from hello to close. Its goroutine is the
+// reader. It is not that of the HTTP request, which would hold on to what only
+// a request needs.
 func (g *Gateway) serve(c *conn) {
-	defer c.ws.Close()
-	if !g.add(c) {
-		c.Close(websocket.CloseGoingAway, "the relay takes no more links of this router now")
-		c.sayClose()
-		c.linger()
-		return
-	}
 	defer g.remove(c)
-	defer c.work.Wait()
+	defer c.ws.Close()
+	defer c.finish()
+	defer func() {
+		if p := recover(); p != nil { // one router's frame must not end all the others' links
+			c.Close(codeLost, "reader ended")
+			c.log.Error("link ended by a fault of the relay", "err", fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		}
+	}()
 	id, hello, err := c.readHello()
 	rotate := false
 	if err == nil {
@@ -58,9 +60,10 @@ func (g *Gateway) serve(c *conn) {
 		MaxFrame:    wire.MaxFrame,
 		Cursor:      cursor,
 	})
-	_ = c.Send(wire.AppendResult(nil, id, welcome)) // first in the queue, before any call; if closed already the writer sees to it
+	c.reserve() // who has the welcome is attached, and no call goes before it
 	began := time.Now()
 	link := g.hub.Attach(c.router, hello, c, began)
+	_ = c.writeOne(wire.AppendResult(nil, id, welcome)) // if that fails the link is closed, which the reader sees to
 	g.note(c.router, began)
 	if rotate { // not before: it goes over the attached link
 		g.wantRotation(c.router)
@@ -68,22 +71,31 @@ func (g *Gateway) serve(c *conn) {
 	g.record(audit.Entry{Who: audit.Router, Router: c.router, Method: "link.open", Result: audit.OK, Address: c.from, Detail: "agent " + hello.AgentVersion})
 	c.log.Info("link opened", "name", hello.Name, "model", hello.Model, "agent", hello.AgentVersion)
 
-	writer := make(chan struct{})
-	go func() { // ends when c is closed, which the reader sees to
-		defer close(writer)
-		c.writeLoop()
-		g.hub.Detach(link) // before the goodbye: callers need not wait for it
-		g.note(c.router, link.LastFrame())
-		c.sayClose()
-	}()
-	defer func() { <-writer }()
-	defer c.Close(codeLost, "reader ended") // if it panicked; else it has closed c
-	g.readLoop(c, link)
-	<-writer
+	g.stay(c, link)
 	c.linger()
 	g.record(audit.Entry{Who: audit.Router, Router: c.router, Method: "link.close", Result: audit.OK, Address: c.from,
 		Detail: strings.TrimSpace(fmt.Sprintf("%d %s", c.code, c.reason))})
 	c.log.Info("link closed", "age", time.Since(began).Round(time.Second), "code", c.code, "reason", c.reason)
+}
+
+// refuse ends a connection for which there is no room.
+func (c *conn) refuse() {
+	defer c.ws.Close()
+	c.Close(websocket.CloseGoingAway, "the relay takes no more links of this router now")
+	c.sayClose()
+	c.linger()
+}
+
+// stay takes the router's frames until the link ends, and says goodbye. The
+// link is off the hub before that: callers need not wait for it.
+func (g *Gateway) stay(c *conn, link *hub.Link) {
+	defer func() {
+		c.Close(codeLost, "reader ended") // if it panicked; else it has closed c
+		g.hub.Detach(link)
+		g.note(c.router, link.LastFrame())
+		c.sayClose()
+	}()
+	g.readLoop(c, link)
 }
 
 // readHello reads the first frame, which must be hello of the router that the
@@ -95,19 +107,23 @@ func (c *conn) readHello() (wire.CallID, wire.Hello, error) {
 	if c.closed() {
 		_ = c.ws.SetReadDeadline(longAgo())
 	}
-	frame, err := c.readFrame(func() {}) // pieces do not extend the time for hello
+	var id wire.CallID
+	err := c.readFrame(func(time.Time) {}, func(frame []byte) error { // pieces do not extend the time for hello
+		m, err := wire.Decode(frame)
+		if err != nil {
+			return err
+		}
+		if m.Method != "hello" || m.ID == 0 {
+			return usage.Errorf(usage.Invalid, "the first frame must be call hello")
+		}
+		if err := json.Unmarshal(m.Params, &hello); err != nil {
+			return usage.Errorf(usage.Invalid, "hello: %w", err)
+		}
+		id = m.ID
+		return nil
+	})
 	if err != nil {
 		return 0, hello, err
-	}
-	m, err := wire.Decode(frame)
-	if err != nil {
-		return 0, hello, err
-	}
-	if m.Method != "hello" || m.ID == 0 {
-		return 0, hello, usage.Errorf(usage.Invalid, "the first frame must be call hello")
-	}
-	if err := json.Unmarshal(m.Params, &hello); err != nil {
-		return 0, hello, usage.Errorf(usage.Invalid, "hello: %w", err)
 	}
 	if usage.RouterID(hello.RouterID) != c.router {
 		return 0, hello, usage.Errorf(usage.Invalid, "hello names another router than the secret belongs to")
@@ -119,7 +135,7 @@ func (c *conn) readHello() (wire.CallID, wire.Hello, error) {
 	for i, method := range hello.Methods {
 		hello.Methods[i] = usage.Clean(method, usage.MaxName)
 	}
-	return m.ID, hello, nil
+	return id, hello, nil
 }
 
 // recheck asks again whether the secret is good. What changed before the
@@ -160,26 +176,23 @@ func (g *Gateway) accept(c *conn, router *store.Router, standing store.Standing)
 
 // readLoop takes frames until the link ends, and leaves c closed.
 func (g *Gateway) readLoop(c *conn, link *hub.Link) {
-	arrived := func() {
-		link.Saw(time.Now())
-		c.extend()
+	arrived := func(now time.Time) {
+		link.Saw(now)
+		c.extend(now)
 	}
 	c.ws.SetReadLimit(wire.MaxFrame)
 	c.ws.SetPingHandler(func(data string) error {
-		arrived()
+		arrived(time.Now())
 		// RFC 6455 section 5.5.3. A pong that finds no room in time is not
-		// missed: the next ping comes soon, and the writer has its own deadline.
+		// missed: the next ping comes soon, and whoever writes has a deadline.
 		_ = c.ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(time.Second))
 		return nil
 	})
-	c.ws.SetPongHandler(func(string) error { arrived(); return nil })
-	c.extend()
+	c.ws.SetPongHandler(func(string) error { arrived(time.Now()); return nil })
+	c.extend(time.Now())
+	take := func(frame []byte) error { return g.take(c, link, frame) }
 	for {
-		frame, err := c.readFrame(arrived)
-		if err == nil {
-			err = g.take(c, link, frame)
-		}
-		if err != nil {
+		if err := c.readFrame(arrived, take); err != nil {
 			c.failed(err, codeLost, fmt.Sprintf("nothing arrived for %v", wire.DeadAfter))
 			return
 		}

@@ -178,7 +178,9 @@ func TestNewestLinkWins(t *testing.T) {
 		secret := r.enrol(router1)
 		older := r.connect(secret, router1)
 		out := r.calls(t.Context(), router1, 3)
-		synctest.Wait()
+		for range 3 {
+			older.read()
+		}
 		newer := r.connect(secret, router1)
 		wantKinds(t, out, 3, usage.Offline)
 		older.wantClose(wire.CloseReplaced, "newer link")

@@ -25,12 +25,16 @@ const (
 	busyRetry = time.Second
 )
 
-// Conn is a link's way to its router. Both methods return at once.
+// Conn is a link's way to its router.
 type Conn interface {
-	// Send queues one frame; the error says why it will not arrive.
+	// Send has one frame written and returns at once; the error says why it
+	// will not arrive. Frames arrive in the order of Send and Write.
 	Send(frame []byte) error
+	// Write is Send for who waits for the answer anyway: it may write the frame
+	// itself, which is faster, but takes as long as wire.WriteWithin.
+	Write(frame []byte) error
 	// Close ends the link with a close code of package wire. Only the first
-	// call has an effect.
+	// call has an effect. It returns at once.
 	Close(code int, reason string)
 }
 

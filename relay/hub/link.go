@@ -77,7 +77,7 @@ func (l *Link) call(ctx context.Context, method string, params json.RawMessage) 
 	}
 	deadline, _ := ctx.Deadline()
 	frame := wire.AppendCall(make([]byte, 0, 128+len(params)), id, method, params, time.Until(deadline))
-	if err := l.conn.Send(frame); err != nil && l.take(id) != nil {
+	if err := l.conn.Write(frame); err != nil && l.take(id) != nil {
 		lost := errLost()
 		lost.Err = err
 		return nil, lost

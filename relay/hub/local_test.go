@@ -43,6 +43,8 @@ func (c *tap) Send(frame []byte) error {
 	return nil
 }
 
+func (c *tap) Write(frame []byte) error { return c.Send(frame) }
+
 func (c *tap) Close(code int, _ string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
