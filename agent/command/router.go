@@ -94,6 +94,10 @@ func (p *program) router(c *cli.Context) (*router, error) {
 		Status: func(ctx context.Context) method.Status { return p.ownStatus(ctx, r, facts) },
 		Now:    p.now,
 	}
+	r.agent.Router.Service = func(name string) (uint8, uint16, bool) {
+		services, _ := r.agent.Services() // nil knows none
+		return services.Find(name)
+	}
 	r.know(p, nil, nil)
 	r.agent.Root, r.agent.Running = r.root, r.config.Preferences()
 	r.agent.Baseline = p.baseline(r)

@@ -17,9 +17,9 @@ import (
 // without an engine, and say why where they cannot.
 func TestSQLiteFiles(t *testing.T) {
 	const (
-		table  = "CREATE TABLE usage (mac PRIMARY KEY, bytes_rx, bytes_tx, hostname)"
+		table  = "CREATE TABLE usage (mac PRIMARY KEY, bytes_rx, bytes_tx, hostname, layer7)"
 		device = "02:77:00:00:00:21"
-		insert = "INSERT INTO usage VALUES ('" + device + "', 1000, 2000, '=cmd()')"
+		insert = "INSERT INTO usage VALUES ('" + device + "', 1000, 2000, '=cmd()', 'HTTPS')"
 	)
 	for _, tt := range []struct {
 		name  string
@@ -87,11 +87,13 @@ func TestSQLiteFiles(t *testing.T) {
 			}
 			for _, args := range [][]string{
 				{"--root", root, "dump", "--source", path, "--format", "csv"},
+				{"--root", root, "dump", "--source", path, "--by", "record", "--format", "csv"},
 				{"--root", root, "nlbw", "-c", "csv", "-d", path},
 			} {
 				exit, stdout, stderr := runAgent(t, args...)
 				if tt.want == "" {
-					if exit != exitDone || !strings.Contains(stdout, device) || !strings.Contains(stdout, "1000") || strings.Contains(stdout, ",=cmd") {
+					if exit != exitDone || !strings.Contains(stdout, device) || !strings.Contains(stdout, "1000") || strings.Contains(stdout, ",=cmd") ||
+						args[len(args)-3] == "record" && !strings.Contains(stdout, ",6,443,"+device+",,HTTPS,1000") {
 						t.Errorf("%q: exit code %d, %s%s", args, exit, stdout, stderr)
 					}
 					continue

@@ -75,6 +75,54 @@ config device
 	}
 }
 
+// TestCutAtEveryByte: a file that its writer has not finished gives no device
+// that is not in the whole one, nor another owner's word on it; what is wrong
+// names the file and the line. So it is with the options.
+func TestCutAtEveryByte(t *testing.T) {
+	const text = "config agent 'agent'\n\toption remote_access 'read'\n\toption log_level 'debug'\n\n" +
+		"config device\n\toption mac '02:77:00:00:00:01'\n\toption alias 'Annas phone'\n\toption group 'kids'\n\toption category 'gaming'\n" +
+		"config device 'd2'\n\toption mac '02:77:00:00:00:02'\n\toption same_as '02:77:00:00:00:01'\n"
+	whole, err := LoadDevices(root(t, map[string]string{Path: text}))
+	if err != nil || len(whole) != 2 {
+		t.Fatalf("got %v, %v", whole, err)
+	}
+	dir := root(t, map[string]string{Path: ""})
+	good, bad := 0, 0
+	for n := range len(text) + 1 {
+		if err := os.WriteFile(filepath.Join(dir, Path), []byte(text[:n]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := LoadDevices(dir)
+		c, _, loadErr := Load(dir)
+		if (err == nil) != (loadErr == nil) {
+			t.Errorf("cut at %d: devices %v, options %v", n, err, loadErr)
+		}
+		if err != nil {
+			bad++
+			if !strings.Contains(err.Error(), Path+":") || got != nil {
+				t.Errorf("cut at %d: got %v, %v", n, got, err)
+			}
+			continue
+		}
+		good++
+		if c.RemoteAccess != "read" && c.RemoteAccess != Default().RemoteAccess {
+			t.Errorf("cut at %d: remote_access is %q", n, c.RemoteAccess)
+		}
+		for mac, d := range got {
+			want, ok := whole[mac]
+			for _, f := range [][2]string{{d.Alias, want.Alias}, {d.Group, want.Group}, {d.Category, want.Category}} {
+				ok = ok && (f[0] == "" || f[0] == f[1])
+			}
+			if !ok || !d.SameAs.IsZero() && d.SameAs != want.SameAs {
+				t.Errorf("cut at %d: %v is %+v", n, mac, d)
+			}
+		}
+	}
+	if good < 10 || bad < 100 {
+		t.Errorf("%d cuts were read, %d refused", good, bad)
+	}
+}
+
 func TestLoadDevicesErrors(t *testing.T) {
 	for _, tt := range []struct{ line, want string }{
 		{"option mac x", `option mac is "x"; it takes a MAC address`},

@@ -223,6 +223,63 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// TestCutAtEveryByte: a file that its writer has not finished makes no device
+// and no name that is not in the whole one, and what is wrong names the file.
+func TestCutAtEveryByte(t *testing.T) {
+	files := map[string]string{"/etc/config/dhcp": testDHCP, "/tmp/dhcp.leases": testLeases, "/tmp/hosts/odhcpd": testOdhcpd, "/proc/net/arp": testARP}
+	names, devices := make(map[string]bool), make(map[usage.MAC]bool)
+	dir := root(t, files)
+	whole, err := read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range whole.devices {
+		devices[whole.devices[i].mac] = true
+	}
+	for _, name := range []string{"", "printer", "laptop", "EPSON-1234", "phone", "forever", "tablet"} {
+		names[name] = true
+	}
+	for cut, text := range files {
+		for n := range text {
+			write(t, dir, cut, text[:n])
+			b, err := read(dir)
+			if err != nil && !strings.Contains(err.Error(), cut) {
+				t.Fatalf("%s cut at %d: %v does not name it", cut, n, err)
+			}
+			for i := range b.devices {
+				if d := &b.devices[i]; !devices[d.mac] || !names[b.nameOf(d).Text] {
+					t.Fatalf("%s cut at %d: made %v %q", cut, n, d.mac, b.nameOf(d).Text)
+				}
+			}
+			// The other files are not held up by it.
+			if name, _ := b.Lookup(mac(6)); cut != "/tmp/dhcp.leases" && name.Text != "forever" {
+				t.Fatalf("%s cut at %d: the leases were not read, %v", cut, n, name)
+			}
+		}
+		write(t, dir, cut, text)
+	}
+}
+
+// TestLongNames: a name of 10 KB, wherever it stands, costs its own line or
+// is refused with its place, and hides nobody else.
+func TestLongNames(t *testing.T) {
+	long := strings.Repeat("n", 10<<10)
+	b, err := read(root(t, map[string]string{
+		"/etc/config/dhcp":  "config host\n option name '" + long + "'\n option mac '" + mac(1).String() + "'\n",
+		"/tmp/dhcp.leases":  "1 " + mac(2).String() + " 192.168.1.2 " + long + " *\n1 " + mac(3).String() + " 192.168.1.3 phone *\n",
+		"/tmp/hosts/odhcpd": "# br-lan 027700000004 ipv4 " + long + " 1 c0a80115 32 192.168.1.4/32\n# br-lan 027700000005 ipv4 tablet 1 c0a80115 32 192.168.1.5/32\n",
+		"/etc/ethers":       mac(6).String() + " " + long + "\n" + mac(7).String() + " nas\n",
+	}))
+	if err == nil || !strings.Contains(err.Error(), "etc/config/dhcp:2: line is over") {
+		t.Errorf("got %v", err)
+	}
+	for n, want := range []string{1: "", 2: "", 3: "phone", 4: "", 5: "tablet", 6: "", 7: "nas"} {
+		if name, _ := b.Lookup(mac(n)); name.Text != want {
+			t.Errorf("%v is %q, want %q", mac(n), name.Text, want)
+		}
+	}
+}
+
 func FuzzDecoders(f *testing.F) {
 	for _, seed := range []string{testLeases, testOdhcpd, testEthers, testARP} {
 		f.Add(seed)

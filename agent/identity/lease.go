@@ -18,8 +18,8 @@ import (
 // dnsmasq drops old leases itself, and the clock may be unset.
 func leases(r io.Reader, add func(host)) error {
 	return eachLine(r, func(f []string) {
-		if len(f) < 4 {
-			return
+		if len(f) < 5 {
+			return // dnsmasq is writing it: the name may be half a name
 		}
 		expiry, err := strconv.ParseUint(f[0], 10, 64)
 		if err != nil {

@@ -39,6 +39,7 @@ type Router struct {
 	NlbwPath     string        // the stock client
 	NlbwWithin   time.Duration // of one run of it; 0 is 10 s
 	SQLitePath   string        // of the SQLite file that may be there, /tmp/nlbw.db; "" for none
+	Service      FindService   // for rows of such a file that name a service and no port; nil knows none
 	DatabaseDir  string
 	Refresh      time.Duration     // nlbwmon's refresh interval
 	Order        nlbwmon.AddrOrder // how IPv4 is stored; OrderGuess for a router that is not this machine
@@ -47,6 +48,9 @@ type Router struct {
 	Kernel       *Kernel // what stands in for nlbwmon; nil for nothing
 	Kept         *Kept   // the daemon's memory of the last snapshot; nil reads it each time
 }
+
+// FindService tells a protocol and port by the name of their service.
+type FindService func(name string) (proto uint8, port uint16, ok bool)
 
 // Request says what to read.
 type Request struct {
@@ -188,7 +192,7 @@ func (r *Router) readSQLite(ctx context.Context, period nlbwmon.Period, sink usa
 	if _, err := os.Stat(r.SQLitePath); err != nil {
 		return Reading{}, err // names the path
 	}
-	return readSQLite(ctx, r.SQLitePath, sink)
+	return readSQLite(ctx, r.SQLitePath, r.Service, sink)
 }
 
 // readFile reads the database file that a person named, of any router and
@@ -198,7 +202,7 @@ func (r *Router) readFile(ctx context.Context, req Request, sink usage.Sink) (Re
 		return Reading{}, usage.Errorf(usage.Invalid, "a named file is a period of its own; leave the period out")
 	}
 	if isSQLite(req.Source) {
-		return readSQLite(ctx, req.Source, sink)
+		return readSQLite(ctx, req.Source, r.Service, sink)
 	}
 	f, err := nlbwmon.OpenFile(req.Source, nlbwmon.OrderGuess)
 	switch {

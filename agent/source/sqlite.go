@@ -29,6 +29,7 @@ const (
 	colFamily
 	colProto
 	colPort
+	colService
 	colConns
 	colRxPackets
 	colTxPackets
@@ -46,6 +47,7 @@ func columnNames() [numColumns]string {
 		colFamily:    "family",
 		colProto:     "proto protocol",
 		colPort:      "port dst_port",
+		colService:   "layer7 service",
 		colConns:     "conns connections count",
 		colRxPackets: "packets_rx rx_packets rx_pkts in_pkts",
 		colTxPackets: "packets_tx tx_packets tx_pkts out_pkts",
@@ -53,7 +55,8 @@ func columnNames() [numColumns]string {
 	}
 }
 
-// maxHostnames bounds the names taken from a file.
+// maxHostnames bounds the names of devices, and those of services, taken from
+// a file.
 const maxHostnames = 10_000
 
 // isSQLite tells whether the file at path begins as an SQLite database.
@@ -72,8 +75,10 @@ func isSQLite(path string) bool {
 }
 
 // readSQLite reads the table of an SQLite file that holds usage by device.
-// Rows of one device are added, as nlbwmon adds rows of one key.
-func readSQLite(ctx context.Context, path string, sink usage.Sink) (Reading, error) {
+// Rows of one device are added, as nlbwmon adds rows of one key. A row that has
+// no port and names its service is one of the port that service stands for; a
+// name that find does not know is "other", as every port without a name is.
+func readSQLite(ctx context.Context, path string, find FindService, sink usage.Sink) (Reading, error) {
 	db, err := sqlitetable.Open(path)
 	if err != nil {
 		return Reading{}, explainSQLite(path, err)
@@ -93,6 +98,7 @@ func readSQLite(ctx context.Context, path string, sink usage.Sink) (Reading, err
 	}
 	var newest time.Time
 	skipped := 0
+	services := make(map[string]usage.Record) // what was found, for its protocol and port
 	sink.Begin(0)
 	for rows.Next() {
 		if ctx.Err() != nil {
@@ -102,6 +108,16 @@ func readSQLite(ctx context.Context, path string, sink usage.Sink) (Reading, err
 		if !ok {
 			skipped++
 			continue
+		}
+		if name := serviceOf(rows.Values(), at); name != "" && rec.Port == 0 && find != nil {
+			s, known := services[name]
+			if !known && len(services) < maxHostnames {
+				s.Proto, s.Port, _ = find(name)
+				services[name] = s
+			}
+			if s.Proto != 0 && (rec.Proto == 0 || rec.Proto == s.Proto) {
+				rec.Proto, rec.Port = s.Proto, s.Port
+			}
 		}
 		sink.Add(&rec)
 		if seen.After(newest) {
@@ -178,6 +194,15 @@ func explainSQLite(path string, err error) error {
 		return err // names the path
 	}
 	return usage.Errorf(usage.Unavailable, "%s: %w", path, err)
+}
+
+// serviceOf is the service that a row names, "" for none.
+func serviceOf(values []sqlitetable.Value, at [numColumns]int) string {
+	if i := at[colService]; i >= 0 && i < len(values) {
+		text, _ := values[i].Text()
+		return usage.Clean(strings.TrimSpace(text), usage.MaxName)
+	}
+	return ""
 }
 
 // decodeRow makes a record of a row; false if it has no device or no counts.

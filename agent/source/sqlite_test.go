@@ -47,6 +47,11 @@ func record(mac, ip string, rx, tx uint64) usage.Record {
 	return r
 }
 
+func of(r usage.Record, proto uint8, port uint16) usage.Record {
+	r.Proto, r.Port = proto, port
+	return r
+}
+
 func TestSQLite(t *testing.T) {
 	const a, b = "02:77:00:00:00:01", "02:77:00:00:00:02"
 	full := record(a, "192.168.1.2", 10, 20)
@@ -77,6 +82,12 @@ func TestSQLite(t *testing.T) {
 			"CREATE TABLE t (mac, rx_bytes, tx_bytes, ip)",
 			"INSERT INTO t VALUES (NULL, 1, 1, ''), ('" + a + "', -1, 1, ''), ('" + a + "', 1.5, 1, ''), ('x', 1, 1, ''), ('" + a + "', 10, 20, 'nowhere')",
 		}, []usage.Record{record(a, "", 10, 20)}, nil, "4 rows of table t"},
+		{"services by name", []string{
+			"CREATE TABLE t (mac, rx_bytes, tx_bytes, ip, proto, port, layer7)",
+			"INSERT INTO t VALUES ('" + a + "', 10, 20, '192.168.1.2', NULL, NULL, 'HTTPS'), ('" + a + "', 1, 2, NULL, NULL, NULL, 'Unheard-of')," +
+				"('" + a + "', 3, 4, NULL, 'udp', 0, 'HTTPS'), ('" + a + "', 5, 6, NULL, 17, 8080, 'HTTPS'), ('" + a + "', 7, 8, NULL, NULL, 0, 'ICMP'), ('" + a + "', 9, 9, NULL, NULL, NULL, NULL)",
+		}, []usage.Record{of(record(a, "192.168.1.2", 10, 20), 6, 443), record(a, "", 1, 2), of(record(a, "", 3, 4), 17, 0), of(record(a, "", 5, 6), 17, 8080),
+			of(record(a, "", 7, 8), 1, 0), record(a, "", 9, 9)}, nil, ""},
 		{"no rows", []string{"CREATE TABLE t (mac, rx_bytes, tx_bytes)"}, nil, nil, ""},
 		{"in the write-ahead log", []string{
 			"PRAGMA journal_mode=WAL", "CREATE TABLE t (mac, rx_bytes, tx_bytes, ip)", "INSERT INTO t VALUES ('" + a + "', 10, 20, '192.168.1.2')",
@@ -85,7 +96,11 @@ func TestSQLite(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := newSQLite(t, tt.sql...)
 			var got rowList
-			reading, err := new(Router).Read(t.Context(), Request{Source: path}, &got)
+			r := &Router{Service: func(name string) (uint8, uint16, bool) {
+				at, ok := map[string][2]int{"HTTPS": {6, 443}, "ICMP": {1, 0}}[name]
+				return uint8(at[0]), uint16(at[1]), ok
+			}}
+			reading, err := r.Read(t.Context(), Request{Source: path}, &got)
 			if err != nil {
 				t.Fatal(err)
 			}
