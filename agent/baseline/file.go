@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"slices"
 	"time"
 
+	"github.com/netpilot/netpilot/agent/checksum"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
@@ -28,8 +28,6 @@ const (
 )
 
 var errDamaged = errors.New("damaged")
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // encode is the file's content.
 func (s *state) encode() []byte {
@@ -75,7 +73,7 @@ func (s *state) encode() []byte {
 		}
 		last = *r
 	}
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return binary.BigEndian.AppendUint32(b, checksum.Of(b))
 }
 
 func addrLen(family uint8) int {
@@ -88,7 +86,7 @@ func addrLen(family uint8) int {
 // decode reads a file's content; what is not whole is errDamaged.
 func decode(b []byte) (*state, error) {
 	tail := len(b) - 4
-	if tail < len(magic) || !bytes.HasPrefix(b, []byte(magic)) || crc32.Checksum(b[:tail], castagnoli) != binary.BigEndian.Uint32(b[tail:]) {
+	if tail < len(magic) || !bytes.HasPrefix(b, []byte(magic)) || checksum.Of(b[:tail]) != binary.BigEndian.Uint32(b[tail:]) {
 		return nil, errDamaged
 	}
 	r := reader{b: b[len(magic):tail]}

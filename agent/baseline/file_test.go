@@ -3,7 +3,6 @@ package baseline
 import (
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/netpilot/netpilot/agent/checksum"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -83,7 +83,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if len(text) > 4 { // reach behind the checksum
 			body := slices.Clone(text[:len(text)-4])
-			text = binary.BigEndian.AppendUint32(body, crc32.Checksum(body, castagnoli))
+			text = binary.BigEndian.AppendUint32(body, checksum.Of(body))
 		}
 		s, err := decode(text)
 		if err != nil {

@@ -36,7 +36,7 @@ func listFlags() []cli.Flag {
 		&cli.StringFlag{Name: "sort", Usage: "by `WHAT`: name, mac, ip or last_seen (default: name)"},
 		&cli.IntFlag{Name: "limit", Usage: "at most `N` devices; 0: all"},
 		&cli.IntFlag{Name: "offset", Usage: "skip the first `N` devices"},
-		&cli.StringFlag{Name: "format", Usage: "`F`: table, json or csv (default: table on a terminal, else json)"},
+		formatFlag("table, json or csv"),
 	)
 }
 
@@ -346,7 +346,7 @@ func (p *program) scan() *cli.Command {
 			"netpilot-agent scan", "every LAN, not the uplinks",
 			"netpilot-agent scan --format csv", "for a spreadsheet",
 		),
-		Flags: []cli.Flag{&cli.StringFlag{Name: "format", Usage: "`F`: table, json or csv (default: table on a terminal, else json)"}},
+		Flags: []cli.Flag{formatFlag("table, json or csv")},
 		Action: func(c *cli.Context) error {
 			format, err := p.formatOf(c, "table", "json", "csv")
 			if err != nil {

@@ -24,7 +24,7 @@ func (p *program) dump() *cli.Command {
 			"netpilot-agent dump --source /tmp/nlbw.db", "an SQLite file with columns mac, bytes_rx, bytes_tx",
 		),
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "format", Usage: "`F`: table, json or csv (default: table on a terminal, else json)"},
+			formatFlag("table, json or csv"),
 			&cli.StringFlag{Name: "by", Value: "device", Usage: "list by `VIEW`: device, host (an address), service, record (nlbwmon's row), group or category"},
 			&cli.StringFlag{Name: "mac", Usage: "only the device with this `MAC`"},
 			&cli.StringFlag{Name: "sort", Value: "total", Usage: "largest `WHAT` first: total, rx, tx or conns"},

@@ -26,10 +26,7 @@ func (p *program) export() *cli.Command {
 			"netpilot-agent export --from 2026-11-01 --to 2026-12-01 --resolution 5m --format json > nov.json", "all that is kept",
 		) + "\n\nIt is read day by day: memory does not grow with the span. A file appears when it is whole." +
 			"\nThe daemon keeps the history; it must run.",
-		Flags: append(spanFlags(),
-			&cli.StringFlag{Name: "resolution", Usage: "a row for each `SPAN`: 5m, 1h, 1d or another multiple of 5m (default: fits the span)"},
-			&cli.StringFlag{Name: "by", Value: "device", Usage: "list by `WHAT`: total, device, service, family, group or category"},
-			&cli.StringFlag{Name: "mac", Usage: "only the device with this `MAC`"},
+		Flags: append(rowFlags("device"),
 			&cli.StringFlag{Name: "format", Value: "csv", Usage: "`F`: csv or json"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE` (default: stdout)"},
 		),

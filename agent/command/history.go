@@ -24,6 +24,20 @@ func spanFlags() []cli.Flag {
 	}, filterFlags()...)
 }
 
+// resolutionFlag says how long a step of time is; each is called what.
+func resolutionFlag(what string) cli.Flag {
+	return &cli.StringFlag{Name: "resolution", Usage: what + " for each `SPAN`: 5m, 1h, 1d or another multiple of 5m up to a day (default: fits the span)"}
+}
+
+// rowFlags say what the rows of a history are, by default by by.
+func rowFlags(by string) []cli.Flag {
+	return append(spanFlags(),
+		resolutionFlag("a row"),
+		&cli.StringFlag{Name: "by", Value: by, Usage: "list by `WHAT`: total, device, service, family, group or category"},
+		&cli.StringFlag{Name: "mac", Usage: "only the device with this `MAC`"},
+	)
+}
+
 // spanOf are the flags as a method's params.
 func spanOf(c *cli.Context) map[string]any {
 	p := make(map[string]any)
@@ -50,13 +64,10 @@ func (p *program) history() *cli.Command {
 			"netpilot-agent history --days 7 --resolution 1d --by group", "how much each group used, day by day",
 			"netpilot-agent history --mac 02:77:00:00:00:11 --from 2026-11-20", "one device since a day",
 		) + "\n\nThe daemon keeps the history; it must run.",
-		Flags: append(spanFlags(),
-			&cli.StringFlag{Name: "resolution", Usage: "a row for each `SPAN`: 5m, 1h, 1d or another multiple of 5m (default: fits the span)"},
-			&cli.StringFlag{Name: "by", Usage: "list by `WHAT`: total, device, service, family, group or category (default: total)"},
-			&cli.StringFlag{Name: "mac", Usage: "only the device with this `MAC`"},
+		Flags: append(rowFlags("total"),
 			&cli.IntFlag{Name: "limit", Usage: "at most `N` rows"},
 			&cli.IntFlag{Name: "offset", Usage: "skip the first `N` rows"},
-			&cli.StringFlag{Name: "format", Usage: "`F`: table, json or csv (default: table on a terminal, else json)"},
+			formatFlag("table, json or csv"),
 		),
 		Action: p.runHistory,
 	}
@@ -131,6 +142,11 @@ func (p *program) ask(c *cli.Context, method string, params map[string]any, v an
 		}
 	}
 	return reply, nil
+}
+
+// formatFlag is flag --format of a verb whose default is as the output is.
+func formatFlag(words string) cli.Flag {
+	return &cli.StringFlag{Name: "format", Usage: "`F`: " + words + " (default: table on a terminal, else json)"}
 }
 
 // formatOf is flag --format, by default as the output is.

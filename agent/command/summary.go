@@ -24,7 +24,7 @@ func (p *program) summary() *cli.Command {
 		Flags: append(spanFlags(),
 			&cli.StringFlag{Name: "by", Usage: "also sum the devices by `WHAT`: group or category"},
 			&cli.IntFlag{Name: "limit", Usage: "the `N` largest devices and services (default: 10)"},
-			&cli.StringFlag{Name: "format", Usage: "`F`: table or json (default: table on a terminal, else json)"},
+			formatFlag("table or json"),
 		),
 		Action: p.runSummary,
 	}
@@ -129,7 +129,7 @@ func (p *program) report() *cli.Command {
 			"netpilot-agent report --days 7 --format html > week.html", "a page that needs nothing else",
 		) + "\n\nThe daemon keeps the history; it must run.",
 		Flags: append(spanFlags(),
-			&cli.StringFlag{Name: "resolution", Usage: "a bar for each `SPAN`: 5m, 1h, 1d or another multiple of 5m up to a day (default: fits the span)"},
+			resolutionFlag("a bar"),
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "`F`: text, md or html"},
 		),
 		Action: p.runReport,

@@ -4,8 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
+
+	"github.com/netpilot/netpilot/agent/checksum"
 )
 
 // A frame is marker, length of the payload (uint16), CRC (uint32), payload;
@@ -15,8 +16,6 @@ const (
 	frameHead  = 7
 	maxPayload = 1<<16 - 1
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // errFrame is wrapped by all that is wrong with a frame's payload although
 // its CRC holds: our bug, or somebody's forgery.
@@ -28,7 +27,7 @@ func frameCRC(seed uint32, off int64, payload []byte) uint32 {
 	var place [10]byte
 	binary.LittleEndian.PutUint64(place[:], uint64(off))
 	binary.LittleEndian.PutUint16(place[8:], uint16(len(payload)))
-	return crc32.Update(crc32.Update(seed, castagnoli, place[:]), castagnoli, payload)
+	return checksum.Extend(checksum.Extend(seed, place[:]), payload)
 }
 
 // appendFrame frames payload, which is to stand at offset off of the segment.

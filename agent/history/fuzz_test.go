@@ -3,12 +3,12 @@ package history
 import (
 	"context"
 	"encoding/binary"
-	"hash/crc32"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/netpilot/netpilot/agent/checksum"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -124,7 +124,7 @@ func FuzzState(f *testing.F) {
 		if sealed && len(data) >= stateHead {
 			copy(data, stateMagic)
 			binary.LittleEndian.PutUint32(data[magicLen:], uint32(len(data)-stateHead))
-			binary.LittleEndian.PutUint32(data[magicLen+4:], crc32.Checksum(data[stateHead:], castagnoli))
+			binary.LittleEndian.PutUint32(data[magicLen+4:], checksum.Of(data[stateHead:]))
 		}
 		st, err := parseState(data)
 		if err != nil {

@@ -2,10 +2,11 @@ package history
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/netpilot/netpilot/agent/checksum"
 )
 
 // kind is how long a segment's buckets are.
@@ -127,7 +128,7 @@ func (g *segment) seed() uint32 {
 	var id [10]byte
 	id[0], id[1] = byte(g.kind), g.turn
 	binary.LittleEndian.PutUint64(id[2:], uint64(g.start))
-	return crc32.Checksum(id[:], castagnoli)
+	return checksum.Of(id[:])
 }
 
 // A segment begins with magic, version and newline, then the header's frame.

@@ -5,12 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"maps"
 	"slices"
 
+	"github.com/netpilot/netpilot/agent/checksum"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
@@ -84,7 +84,7 @@ func (s *Store) save() error {
 	}
 	size, sum := 0, uint32(0)
 	for _, p := range parts {
-		size, sum = size+len(p), crc32.Update(sum, castagnoli, p)
+		size, sum = size+len(p), checksum.Extend(sum, p)
 	}
 	head := []byte(stateMagic)
 	head = binary.LittleEndian.AppendUint32(head, uint32(size))
@@ -208,7 +208,7 @@ func parseState(data []byte) (*saved, error) {
 	}
 	body := data[stateHead:]
 	if binary.LittleEndian.Uint32(data[magicLen:]) != uint32(len(body)) ||
-		binary.LittleEndian.Uint32(data[magicLen+4:]) != crc32.Checksum(body, castagnoli) {
+		binary.LittleEndian.Uint32(data[magicLen+4:]) != checksum.Of(body) {
 		return nil, errors.New("checksum")
 	}
 	return parseStateBody(body)

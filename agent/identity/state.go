@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"hash/fnv"
 	"math"
 	"net/netip"
 	"slices"
 
+	"github.com/netpilot/netpilot/agent/checksum"
 	"github.com/netpilot/netpilot/pkg/sorting"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
@@ -96,7 +96,7 @@ func (m *Memory) state(dst []byte, keep func(*known) bool) []byte {
 func seal(data []byte) {
 	body := data[stateHead:]
 	binary.LittleEndian.PutUint32(data[len(stateMagic):], uint32(len(body)))
-	binary.LittleEndian.PutUint32(data[len(stateMagic)+4:], crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
+	binary.LittleEndian.PutUint32(data[len(stateMagic)+4:], checksum.Of(body))
 }
 
 // restore decodes a Memory. Whatever the bytes, what comes back is within all
@@ -107,7 +107,7 @@ func restore(data []byte) (*Memory, error) {
 	}
 	body := data[stateHead:]
 	if binary.LittleEndian.Uint32(data[len(stateMagic):]) != uint32(len(body)) ||
-		binary.LittleEndian.Uint32(data[len(stateMagic)+4:]) != crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)) {
+		binary.LittleEndian.Uint32(data[len(stateMagic)+4:]) != checksum.Of(body) {
 		return nil, errState
 	}
 	m := newMemory()

@@ -4,10 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"slices"
 	"time"
 
+	"github.com/netpilot/netpilot/agent/checksum"
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
@@ -37,8 +37,6 @@ const (
 	stateBack
 	stateBelow
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // State appends to dst what Restore needs to go on as if nothing had
 // happened: rows, period, boot. It is meant for a file in RAM; after a reboot
@@ -93,7 +91,7 @@ func (l *Ledger) State(dst []byte) []byte {
 			dst = binary.BigEndian.AppendUint64(dst, n)
 		}
 	}
-	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+	return binary.BigEndian.AppendUint32(dst, checksum.Of(dst[start:]))
 }
 
 // Restore makes a ledger from what State gave. It returns an error wrapping
@@ -115,7 +113,7 @@ func (l *Ledger) restore(b []byte) error {
 		return fmt.Errorf("version %d, this program knows %d", b[4], stateVersion)
 	}
 	body, sum := b[:len(b)-4], b[len(b)-4:]
-	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(sum) {
+	if checksum.Of(body) != binary.BigEndian.Uint32(sum) {
 		return errors.New("checksum")
 	}
 	flags, boot := body[6], int(body[7])

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"testing"
 
+	"github.com/netpilot/netpilot/agent/checksum"
 	"github.com/netpilot/netpilot/agent/ledger"
 	"github.com/netpilot/netpilot/pkg/nlbwmon/nlbwmontest"
 )
@@ -27,7 +27,7 @@ func sealed(b []byte) []byte {
 		return b
 	}
 	b = bytes.Clone(b)
-	binary.BigEndian.PutUint32(b[len(b)-4:], crc32.Checksum(b[:len(b)-4], crc32.MakeTable(crc32.Castagnoli)))
+	binary.BigEndian.PutUint32(b[len(b)-4:], checksum.Of(b[:len(b)-4]))
 	return b
 }
 
