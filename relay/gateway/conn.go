@@ -192,12 +192,14 @@ func (c *conn) writeOne(frame []byte) error {
 	return err
 }
 
-// finish has nobody else begin to work for the link, and waits for who does.
-func (c *conn) finish() {
+// end waits for who works for the link, which nobody begins any more, and
+// closes the socket.
+func (c *conn) end() {
 	c.mu.Lock()
 	c.ended = true
 	c.mu.Unlock()
 	c.work.Wait()
+	c.ws.Close()
 }
 
 // writeWaiting writes what waits. Once the link is closed nothing can.

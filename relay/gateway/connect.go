@@ -18,8 +18,8 @@ import (
 // lookupWithin bounds a look into the store while a router waits.
 const lookupWithin = 5 * time.Second
 
-// ServeConnect answers GET wire.ConnectPath with a WebSocket, which serve
-// then serves to its end.
+// ServeConnect answers GET wire.ConnectPath with a WebSocket and makes it
+// a link, which then lives on its own.
 func (g *Gateway) ServeConnect(w http.ResponseWriter, r *http.Request) {
 	if status, err := checkUpgrade(r); err != nil {
 		if status == http.StatusMethodNotAllowed {
@@ -59,7 +59,21 @@ func (g *Gateway) ServeConnect(w http.ResponseWriter, r *http.Request) {
 		c.refuse()
 		return
 	}
-	go g.serve(c) // ends with the link; Drain waits for it
+	stays := false
+	defer func() {
+		if !stays {
+			c.end()
+			g.remove(c)
+		}
+	}()
+	link := g.greet(c)
+	if link == nil {
+		return
+	}
+	stays = true
+	// Not in this goroutine: a link lives for months, and would hold on to what
+	// only an HTTP request and its TLS handshake need.
+	go g.stay(c, link) // ends with the link; Drain waits for it
 }
 
 // proof is what a router shows for itself: its secret, a certificate, or both.

@@ -94,7 +94,7 @@ func New(s Store, h Hub, log *slog.Logger) *Gateway {
 		log:   log,
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: wire.WriteWithin,
-			ReadBufferSize:   4 << 10,
+			ReadBufferSize:   1 << 10, // each link has one; what is larger goes by it
 			WriteBufferSize:  4 << 10,
 			WriteBufferPool:  new(sync.Pool), // most links are idle: they share
 			Subprotocols:     []string{wire.Subprotocol},

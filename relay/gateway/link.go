@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/gorilla/websocket"
 
@@ -19,19 +20,9 @@ import (
 	"github.com/netpilot/netpilot/relay/store"
 )
 
-// serve lives the whole of one link, from hello to close. Its goroutine is the
-// reader. It is not that of the HTTP request, which would hold on to what only
-// a request needs.
-func (g *Gateway) serve(c *conn) {
-	defer g.remove(c)
-	defer c.ws.Close()
-	defer c.finish()
-	defer func() {
-		if p := recover(); p != nil { // one router's frame must not end all the others' links
-			c.Close(codeLost, "reader ended")
-			c.log.Error("link ended by a fault of the relay", "err", fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
-		}
-	}()
+// greet takes a connection from hello to its place in the hub, or says why it
+// has none and returns nil.
+func (g *Gateway) greet(c *conn) *hub.Link {
 	id, hello, err := c.readHello()
 	rotate := false
 	if err == nil {
@@ -50,7 +41,7 @@ func (g *Gateway) serve(c *conn) {
 		c.linger()
 		g.record(audit.Entry{Who: audit.Router, Router: c.router, Method: "link.open", Result: "refused", Address: c.from, Detail: c.reason})
 		c.log.Info("link refused", "code", c.code, "reason", c.reason)
-		return
+		return nil
 	}
 
 	welcome, _ := json.Marshal(wire.Welcome{ // always marshals
@@ -70,12 +61,7 @@ func (g *Gateway) serve(c *conn) {
 	}
 	g.record(audit.Entry{Who: audit.Router, Router: c.router, Method: "link.open", Result: audit.OK, Address: c.from, Detail: "agent " + hello.AgentVersion})
 	c.log.Info("link opened", "name", hello.Name, "model", hello.Model, "agent", hello.AgentVersion)
-
-	g.stay(c, link)
-	c.linger()
-	g.record(audit.Entry{Who: audit.Router, Router: c.router, Method: "link.close", Result: audit.OK, Address: c.from,
-		Detail: strings.TrimSpace(fmt.Sprintf("%d %s", c.code, c.reason))})
-	c.log.Info("link closed", "age", time.Since(began).Round(time.Second), "code", c.code, "reason", c.reason)
+	return link
 }
 
 // refuse ends a connection for which there is no room.
@@ -86,16 +72,28 @@ func (c *conn) refuse() {
 	c.linger()
 }
 
-// stay takes the router's frames until the link ends, and says goodbye. The
-// link is off the hub before that: callers need not wait for it.
+// stay lives a link to its end. Its goroutine is the reader.
 func (g *Gateway) stay(c *conn, link *hub.Link) {
-	defer func() {
-		c.Close(codeLost, "reader ended") // if it panicked; else it has closed c
-		g.hub.Detach(link)
-		g.note(c.router, link.LastFrame())
-		c.sayClose()
-	}()
+	defer g.remove(c)
+	defer c.end()
+	defer g.leave(c, link)
 	g.readLoop(c, link)
+}
+
+// leave takes a link off the hub and says goodbye: in this order, since callers
+// need not wait for a goodbye.
+func (g *Gateway) leave(c *conn, link *hub.Link) {
+	if p := recover(); p != nil { // one router's frame must not end all the others' links
+		c.log.Error("link ended by a fault of the relay", "err", fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		c.Close(codeLost, "reader ended")
+	}
+	g.hub.Detach(link)
+	g.note(c.router, link.LastFrame())
+	c.sayClose()
+	c.linger()
+	g.record(audit.Entry{Who: audit.Router, Router: c.router, Method: "link.close", Result: audit.OK, Address: c.from,
+		Detail: strings.TrimSpace(fmt.Sprintf("%d %s", c.code, c.reason))})
+	c.log.Info("link closed", "age", time.Since(link.Since()).Round(time.Second), "code", c.code, "reason", c.reason)
 }
 
 // readHello reads the first frame, which must be hello of the router that the
@@ -130,13 +128,17 @@ func (c *conn) readHello() (wire.CallID, wire.Hello, error) {
 	}
 	hello.Name = usage.Clean(hello.Name, usage.MaxName)
 	for _, text := range []*string{&hello.Model, &hello.Release, &hello.Arch, &hello.Timezone, &hello.AgentVersion} {
-		*text = usage.Clean(*text, maxText)
+		*text = shared(usage.Clean(*text, maxText))
 	}
 	for i, method := range hello.Methods {
-		hello.Methods[i] = usage.Clean(method, usage.MaxName)
+		hello.Methods[i] = shared(usage.Clean(method, usage.MaxName))
 	}
 	return id, hello, nil
 }
+
+// shared is s in memory that is the same for all who say the same, as routers
+// of one model and version do for as long as their links live.
+func shared(s string) string { return unique.Make(s).Value() }
 
 // recheck asks again whether the secret is good. What changed before the
 // router was among the connections Run would have missed; what changes from

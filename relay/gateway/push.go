@@ -65,7 +65,7 @@ func (g *Gateway) push(c *conn, m wire.Message) {
 			g.log.Info("history is kept again")
 		}
 		result, _ := json.Marshal(wire.PushReply{Cursor: cursor}) // a number always marshals
-		_ = c.Write(wire.AppendResult(nil, id, result)) // if the router takes none the link ends, and it pushes again
+		_ = c.Write(wire.AppendResult(nil, id, result))           // if the router takes none the link ends, and it pushes again
 		if cursor == push.Cursor && g.hub.Listened() {
 			g.hub.Publish(hub.Event{Kind: hub.EventUsage, Router: c.router, At: push.At, Data: usageEvent(push)})
 		}

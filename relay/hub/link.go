@@ -29,6 +29,9 @@ type Link struct {
 // Saw notes that something arrived from the router.
 func (l *Link) Saw(now time.Time) { l.last.Store(now.UnixNano()) }
 
+// Since is when the link was attached.
+func (l *Link) Since() time.Time { return l.since }
+
 // LastFrame is when something last arrived.
 func (l *Link) LastFrame() time.Time { return time.Unix(0, l.last.Load()) }
 
