@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"path"
 	"runtime/debug"
@@ -67,6 +68,7 @@ type API struct {
 	// Shadow, if set, compares our answers on the drop-in paths with Legacy's.
 	Shadow *legacy.Shadow
 
+	always   http.Header // of every answer
 	limits   limits
 	hub      Hub
 	store    Store
@@ -85,6 +87,7 @@ type API struct {
 // New makes the API.
 func New(s Store, h Hub, log *slog.Logger) *API {
 	a := &API{Now: time.Now, hub: h, store: s, log: log, keys: newKeyring(s, log), known: newKnown(), limits: newLimits(0, 0), mux: http.NewServeMux()}
+	a.always = http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"}}
 	a.sessions = newSessions(s)
 	a.streams = newStreams()
 	a.huma = huma.NewAPI(humaConfig(), mounter{a})
@@ -193,9 +196,7 @@ func (a *API) endpoint(rt *route, answer handler) http.Handler {
 			// A deadline left on the socket would look like a client that hung up.
 			bodyEnd: func() { _ = control.SetReadDeadline(time.Time{}) },
 		}
-		x.reply.Set("Content-Type", "application/json")
-		x.reply.Set("Cache-Control", "no-store")
-		x.reply.Set("X-Content-Type-Options", "nosniff")
+		maps.Copy(x.reply, a.always)
 		data, err := a.guarded(answer, x)
 		a.tell(x, err)
 		a.shadow(x, data, err)

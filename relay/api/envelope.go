@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"log/slog"
 	"math"
 	"net/http"
 	"strconv"
@@ -49,8 +50,10 @@ func (a *API) write(w http.ResponseWriter, x *exchange, data json.RawMessage, er
 			return // whoever asked has gone
 		}
 	}
-	a.log.Debug("request", "method", x.Method, "path", x.URL.Path, "status", status, "key", x.key.ID, "router", x.router,
-		"bytes", len(buf)+len(data), "took", a.Now().Sub(x.began))
+	if a.log.Enabled(x.Context(), slog.LevelDebug) { // what it would say costs as much as the rest of the answer
+		a.log.Debug("request", "method", x.Method, "path", x.URL.Path, "status", status, "key", x.key.ID, "router", x.router,
+			"bytes", len(buf)+len(data), "took", a.Now().Sub(x.began))
+	}
 }
 
 // appendTail appends all that follows the data. An error is a *failure.

@@ -8,6 +8,8 @@ import (
 	"mime"
 	"net/http"
 
+	"github.com/danielgtaylor/huma/v2/queryparam"
+
 	"github.com/netpilot/netpilot/pkg/nlbwmon"
 	"github.com/netpilot/netpilot/pkg/usage"
 )
@@ -39,8 +41,7 @@ func (q *FilterQuery) into(p *params) { p.Group, p.Category, p.Name = q.Group, q
 // none, since backends send one with everything.
 func (a *API) readIDs(x *exchange) error {
 	rt := x.route
-	query := x.URL.Query()
-	session, router := query.Get("sessionId"), query.Get("routerId")
+	session, router := queryparam.Get(x.URL.RawQuery, "sessionId"), queryparam.Get(x.URL.RawQuery, "routerId")
 	if session == "" || router == "" && rt.ids != noIDs {
 		body, err := x.readBody()
 		if err != nil {
@@ -50,7 +51,7 @@ func (a *API) readIDs(x *exchange) error {
 			SessionID string `json:"sessionId"`
 			RouterID  string `json:"routerId"`
 		}
-		if json.Unmarshal(body, &ids) == nil {
+		if len(body) > 0 && json.Unmarshal(body, &ids) == nil {
 			if session == "" {
 				session = ids.SessionID
 			}
@@ -94,9 +95,11 @@ func errSession() error {
 
 // readBody reads a JSON body; nil if the request has none or another type.
 func (x *exchange) readBody() ([]byte, error) {
-	media, _, err := mime.ParseMediaType(x.Header.Get("Content-Type"))
-	if x.bodyIn || err != nil || media != "application/json" || x.ContentLength == 0 {
+	if x.bodyIn || x.ContentLength == 0 {
 		return x.body, nil
+	}
+	if media, _, err := mime.ParseMediaType(x.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return nil, nil
 	}
 	x.bodyIn = true
 	body, err := io.ReadAll(io.LimitReader(x.Body, maxBody+1))

@@ -4,6 +4,7 @@
 package front
 
 import (
+	"maps"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -21,16 +22,18 @@ const hstsFor = 365 * 24 * time.Hour
 // a proxy. With proxies, requests from other addresses are refused: they would
 // carry secrets over plain HTTP.
 func Handler(next http.Handler, secure bool, proxies Proxies) http.Handler {
-	hsts := "max-age=" + strconv.Itoa(int(hstsFor.Seconds())) // RFC 6797 section 6.1
+	always := http.Header{
+		"X-Content-Type-Options":  {"nosniff"},
+		"X-Frame-Options":         {"DENY"},
+		"Referrer-Policy":         {"no-referrer"},
+		"Content-Security-Policy": {"default-src 'none'; frame-ancestors 'none'"}, // pages set their own
+	}
+	if secure {
+		always.Set("Strict-Transport-Security", "max-age="+strconv.Itoa(int(hstsFor.Seconds()))) // RFC 6797 section 6.1
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("X-Frame-Options", "DENY")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'") // pages set their own
-		if secure {
-			h.Set("Strict-Transport-Security", hsts)
-		}
+		maps.Copy(h, always)
 		if len(proxies) > 0 {
 			client, err := proxies.client(r)
 			if err != nil {

@@ -78,16 +78,22 @@ func (l *Link) call(ctx context.Context, method string, params json.RawMessage) 
 	if err != nil {
 		return nil, err
 	}
-	deadline, _ := ctx.Deadline()
-	frame := wire.AppendCall(make([]byte, 0, 128+len(params)), id, method, params, time.Until(deadline))
+	within := CallWithin
+	if deadline, ok := ctx.Deadline(); ok {
+		within = min(within, time.Until(deadline))
+	}
+	frame := wire.AppendCall(make([]byte, 0, 128+len(params)), id, method, params, within)
 	if err := l.conn.Write(frame); err != nil && l.take(id) != nil {
 		lost := errLost()
 		lost.Err = err
 		return nil, lost
 	}
+	timeout := time.NewTimer(within)
+	defer timeout.Stop()
 	select {
 	case m := <-answer:
 		return result(m)
+	case <-timeout.C:
 	case <-ctx.Done():
 	}
 	if l.take(id) == nil { // the answer came at the same moment
@@ -95,10 +101,10 @@ func (l *Link) call(ctx context.Context, method string, params json.RawMessage) 
 	}
 	cancel, _ := json.Marshal(wire.Cancel{ID: id})            // a number always marshals
 	_ = l.conn.Send(wire.AppendNotify(nil, "cancel", cancel)) // a courtesy: the call is over either way
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return nil, usage.Errorf(usage.Timeout, "the router did not answer in time; it may be overloaded or its line slow, try again")
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return nil, ctx.Err()
 	}
-	return nil, ctx.Err()
+	return nil, usage.Errorf(usage.Timeout, "the router did not answer in time; it may be overloaded or its line slow, try again")
 }
 
 // open gives a call its id and its place in pending.

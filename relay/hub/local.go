@@ -68,8 +68,6 @@ func (h *Local) Call(ctx context.Context, router usage.RouterID, method string, 
 	if l == nil {
 		return nil, errOffline(router)
 	}
-	ctx, cancel := context.WithTimeout(ctx, CallWithin)
-	defer cancel()
 	return l.call(ctx, method, params)
 }
 
