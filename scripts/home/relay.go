@@ -1,0 +1,70 @@
+package home
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	relay "github.com/netpilot/netpilot/relay/command"
+)
+
+// Relay is one that serves on loopback until the test ends or Stop is called.
+type Relay struct {
+	URL  string
+	Stop func()
+
+	t    *testing.T
+	data string
+}
+
+// NewRelay starts a relay with a data directory of its own.
+func NewRelay(t *testing.T) *Relay {
+	t.Helper()
+	r := &Relay{t: t, data: filepath.Join(t.TempDir(), "relay")}
+	r.Serve("127.0.0.1:0")
+	t.Cleanup(func() { r.Stop() })
+	return r
+}
+
+// Serve starts it, at first or after Stop, on an address.
+func (r *Relay) Serve(address string) {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, ended := make(chan string, 1), make(chan error, 1)
+	go func() { // ends with ctx
+		ended <- relay.Serve(ctx, relay.Config{
+			Version: "1.2.3", Listen: address, Data: r.data, Log: slog.New(slog.DiscardHandler), Drain: time.Second,
+			Ready: func(url string) error { ready <- url; return nil },
+		})
+	}()
+	r.Stop = func() {
+		r.Stop = func() {}
+		cancel()
+		if err := <-ended; err != nil {
+			r.t.Errorf("relay: %v", err)
+		}
+	}
+	select {
+	case r.URL = <-ready:
+	case err := <-ended:
+		cancel()
+		r.Stop = func() {}
+		r.t.Fatalf("relay: %v", err)
+	}
+}
+
+// Admin runs one of netpilot-relay's commands and returns what it printed.
+func (r *Relay) Admin(args ...string) string {
+	r.t.Helper()
+	var out, complaints bytes.Buffer
+	args = slices.Concat([]string{"netpilot-relay"}, args[:2], []string{"--data", r.data}, args[2:])
+	if exit := relay.Run(context.Background(), "1.2.3", args, strings.NewReader(""), &out, &complaints); exit != 0 {
+		r.t.Fatalf("%s: exit code %d: %s", args, exit, complaints.String())
+	}
+	return strings.TrimSpace(out.String())
+}
