@@ -92,6 +92,7 @@ func New(s Store, h Hub, log *slog.Logger) *API {
 	a.streams = newStreams()
 	a.huma = huma.NewAPI(humaConfig(), mounter{a})
 	a.mountOpen()
+	a.mountKey()
 	a.mountRouters()
 	a.mountFleet()
 	a.mountUsage()

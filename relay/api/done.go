@@ -34,6 +34,25 @@ func (a *API) Keyed(path string, need store.Scope, next http.Handler) http.Handl
 	}))
 }
 
+// Open lets requests without a key through to next, which answers GET and HEAD
+// by itself; the API counts them with all others that need no key.
+func (a *API) Open(path string, next http.Handler) http.Handler {
+	refuse := notAllowed(http.MethodGet + ", " + http.MethodHead)
+	return a.endpoint(&route{path: path}, func(x *exchange) (json.RawMessage, error) {
+		if err := a.openTo(x); err != nil {
+			return nil, err
+		}
+		if x.Method != http.MethodGet && x.Method != http.MethodHead {
+			return refuse(x)
+		}
+		x.stream = func(w http.ResponseWriter) error {
+			next.ServeHTTP(w, x.Request)
+			return nil
+		}
+		return nil, nil
+	})
+}
+
 // tell tells Answered of an exchange that ended so.
 func (a *API) tell(x *exchange, err error) {
 	if a.Answered == nil {

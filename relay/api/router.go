@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -32,6 +33,14 @@ type routerItem struct {
 	Counting       any            `json:"counting" doc:"Whether its numbers can be trusted, as it last said: ok, accuracy, reasons; null if it did not."`
 	CountingAt     *time.Time     `json:"counting_at"`
 	HistoryAsOf    *time.Time     `json:"history_as_of" doc:"Up to when the relay has its history."`
+	Usage          *routerUsage   `json:"usage,omitempty" doc:"With days: what it moved, by the relay's copy of its history; absent if there is none."`
+}
+
+// routerUsage is a router's part of the fleet's sums.
+type routerUsage struct {
+	Days int       `json:"days"`
+	AsOf time.Time `json:"as_of" doc:"When it was summed up: at most 5 minutes ago."`
+	Counters
 }
 
 // packRouter joins what is kept of a router with its live link, which knows
@@ -85,6 +94,8 @@ type routersIn struct {
 	Counting string `query:"counting" enum:"ok,broken,unknown" doc:"Only those whose numbers can be trusted, cannot, or that have not said."`
 	Name     string `query:"name" maxLength:"63" doc:"Only those with this in their name, in either case of letters."`
 	Revoked  string `query:"revoked" enum:"true,false" doc:"Only those that are, or are not."`
+
+	Days int `query:"days" minimum:"1" maximum:"31" doc:"Also what each moved today and on the days before it, in its own time zone."`
 }
 
 type routerIn struct {
@@ -122,7 +133,8 @@ func (a *API) routers(x *exchange, in *routersIn) (json.RawMessage, error) {
 		return nil, err
 	}
 	items := make([]routerItem, 0, len(list))
-	for _, r := range list {
+	enrolled := make(map[usage.RouterID]*store.Router) // of the items
+	for i, r := range list {
 		link, online := a.hub.Online(r.ID)
 		item := packRouter(r, link, online)
 		if filtered && !in.matches(&item) {
@@ -138,6 +150,7 @@ func (a *API) routers(x *exchange, in *routersIn) (json.RawMessage, error) {
 			}
 		}
 		items = append(items, item)
+		enrolled[r.ID] = &list[i]
 	}
 	if filtered {
 		total = len(items)
@@ -149,7 +162,31 @@ func (a *API) routers(x *exchange, in *routersIn) (json.RawMessage, error) {
 			}
 		}
 	}
+	if in.Days > 0 {
+		for i := range items {
+			if err := a.addUsage(x, &items[i], enrolled[items[i].ID], in.Days); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return json.Marshal(routersItem{items, total, page.Limit, page.Offset})
+}
+
+// addUsage adds what the relay's copy of the router's history comes to.
+func (a *API) addUsage(x *exchange, item *routerItem, r *store.Router, days int) error {
+	p, err := a.partOf(x.Context(), r, days)
+	switch {
+	case errors.Is(err, store.ErrNoHistory):
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return usage.Errorf(usage.Timeout, "the sums are not ready yet; ask again, for they go on where they were")
+	case err != nil:
+		return err
+	}
+	if !p.replica.AsOf.IsZero() {
+		item.Usage = &routerUsage{Days: days, AsOf: p.at.UTC().Truncate(time.Millisecond), Counters: packCounters(p.total)}
+	}
+	return nil
 }
 
 // matches tells whether a router is chosen by what can be told of it cheaply.
