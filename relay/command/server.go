@@ -22,6 +22,7 @@ import (
 	"github.com/netpilot/netpilot/relay/legacy"
 	"github.com/netpilot/netpilot/relay/metrics"
 	"github.com/netpilot/netpilot/relay/store"
+	"github.com/netpilot/netpilot/relay/web"
 )
 
 const (
@@ -56,6 +57,7 @@ type Config struct {
 	MetricsUsage      int           // devices whose counters /metrics/usage tells; 0 for no such path
 	Legacy            string        // URL of the old commands server, "" for none
 	Shadow            bool          // compare our answers with its
+	NoDashboard       bool          // serve no pages for people at /
 	Log               *slog.Logger
 	// Ready, if not nil, is called with the relay's URL once it serves; an
 	// error ends it.
@@ -175,18 +177,23 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	for path, h := range measured {
 		exposed[path] = backends.Keyed(path, store.ScopeAdmin, h)
 	}
+	pages, err := web.New()
+	if err != nil {
+		return errors.Join(err, secured.Close())
+	}
+	dashboard := backends.Open("/", pages)
 	srv := &http.Server{
 		Handler: front.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			switch r.URL.Path {
-			case wire.EnrolPath:
+			switch path := r.URL.Path; {
+			case path == wire.EnrolPath:
 				routers.ServeEnrol(w, r)
-			case wire.ConnectPath:
+			case path == wire.ConnectPath:
 				routers.ServeConnect(w, r)
+			case !cfg.NoDashboard && pages.Has(r):
+				dashboard.ServeHTTP(w, r)
+			case exposed[path] != nil:
+				exposed[path].ServeHTTP(w, r)
 			default:
-				if h := exposed[r.URL.Path]; h != nil {
-					h.ServeHTTP(w, r)
-					return
-				}
 				backends.ServeHTTP(w, r)
 			}
 		}), cfg.secure() || len(cfg.Proxies) > 0, cfg.Proxies),

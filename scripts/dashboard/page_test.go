@@ -1,0 +1,579 @@
+package dashboard
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/scripts/browser"
+	"github.com/netpilot/netpilot/scripts/home"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// shots is where screenshots are kept; git ignores it.
+const shots = "../../dist/dashboard"
+
+// cellar is the name of a router: where it is taken for HTML, a script runs.
+const cellar = `<img/src=x/onerror=window.hurt=2>`
+
+// soon bounds every wait for something that is about to happen.
+const soon = 60 * time.Second
+
+// world is a relay with two routers, of which one goes away, and a browser.
+type world struct {
+	*browser.Browser
+	t             *testing.T
+	relay         *home.Relay
+	attic, cellar string // the routers' ids
+	reader        string // keys
+	writer        string
+	client        *http.Client
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, Browser: browser.New(t, shots), relay: home.NewRelay(t), client: &http.Client{Transport: &http.Transport{}, Timeout: soon}}
+	t.Cleanup(w.client.CloseIdleConnections)
+	w.reader = w.relay.Admin("key", "create", "--name", "reader")
+	w.writer = w.relay.Admin("key", "create", "--name", "writer", "--scope", "write")
+	attic := w.router("attic", "02:77:00:00:00:01")
+	w.attic = w.known(attic, 1)
+	cellar := w.router(cellar, "02:77:00:00:00:02")
+	w.cellar = w.known(cellar, 2)
+	// What the relay answers of it when it is away.
+	w.get("/api/device-usage/current?routerId="+w.cellar, nil)
+	w.get("/api/device-usage/status?routerId="+w.cellar, nil)
+	cellar.Stop()
+	w.until("the second router is offline", func() bool { return !w.router1(w.cellar).Online })
+	return w
+}
+
+// router starts an enrolled one with a past.
+func (w *world) router(name, mac string) *home.Router {
+	w.t.Helper()
+	r := home.New(w.t, time.Now())
+	r.Write("sys/class/net/br-lan/address", mac+"\n", 0o644)
+	r.Write("etc/config/system", "config system\n\toption hostname '"+name+"'\n", 0o644)
+	r.Remember()
+	r.Count()
+	var out bytes.Buffer
+	token := w.relay.Admin("enrolment", "create")
+	if code := r.Run(w.t.Context(), strings.NewReader(token), &out, &out, "enroll", "--relay", w.relay.URL); code != 0 {
+		w.t.Fatalf("enroll: exit code %d: %s", code, out.String())
+	}
+	r.Start()
+	return r
+}
+
+// known waits until the relay has the history of the newest of n routers, and
+// tells its id.
+func (w *world) known(r *home.Router, n int) (id string) {
+	w.t.Helper()
+	w.until("the router's history is here", func() bool {
+		var list struct{ Routers []routerItem }
+		w.get("/api/routers?sort=enrolled_at", &list)
+		if len(list.Routers) != n || !list.Routers[0].Online || list.Routers[0].HistoryAsOf == nil {
+			return false
+		}
+		id = list.Routers[0].ID
+		return true
+	})
+	return id
+}
+
+type counters struct {
+	BytesRx    uint64 `json:"bytes_rx"`
+	BytesTx    uint64 `json:"bytes_tx"`
+	TotalBytes uint64 `json:"total_bytes"`
+}
+
+type routerItem struct {
+	ID, Name    string
+	Online      bool
+	HistoryAsOf *time.Time `json:"history_as_of"`
+	Usage       *counters
+}
+
+type deviceItem struct {
+	MAC, IP         string
+	Hostname, Alias *string
+	counters
+}
+
+func (w *world) router1(id string) (r routerItem) {
+	w.get("/api/routers/"+id, &r)
+	return r
+}
+
+// get asks the API itself, as the reader, for the data of an answer.
+func (w *world) get(path string, into any) []byte {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.relay.URL+path, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+w.reader)
+	resp, err := w.client.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		w.t.Fatalf("GET %s: %d %v %.500s", path, resp.StatusCode, err, body)
+	}
+	if into != nil {
+		if err := json.Unmarshal(body, &struct{ Data any }{into}); err != nil {
+			w.t.Fatalf("GET %s: %v", path, err)
+		}
+	}
+	return body
+}
+
+// until polls what the other side will make true.
+func (w *world) until(what string, true func() bool) {
+	w.t.Helper()
+	deadline := time.After(soon)
+	for !true() {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-deadline:
+			w.t.Fatalf("not within %s: %s; the page shows:\n%s", soon, what, w.Text("body"))
+		}
+	}
+}
+
+// same waits until the page shows in a selector what the API says: numbers go
+// on, so both are looked at again until they are of one moment.
+func (w *world) same(selector string, want func() []string) {
+	w.t.Helper()
+	var lacks string
+	deadline := time.Now().Add(soon)
+	for time.Now().Before(deadline) {
+		shown := w.Text(selector)
+		lacks = ""
+		for _, text := range want() {
+			if !strings.Contains(shown, text) {
+				lacks = text
+			}
+		}
+		if lacks == "" {
+			return
+		}
+		w.Eval(`document.dispatchEvent(new Event('visibilitychange')), new Promise(done => setTimeout(done, 100)).then(() => true)`, nil)
+	}
+	w.t.Errorf("%s does not come to %q; it shows:\n%s", selector, lacks, w.Text(selector))
+}
+
+// signIn opens the dashboard with a key.
+func (w *world) signIn(key string) {
+	w.t.Helper()
+	w.Wait(`document.querySelector('#secret')`)
+	w.Fill("#secret", key)
+	w.Click(".sign button")
+	w.Wait(`!document.querySelector('#who').hidden`)
+}
+
+// view opens a view by its address's end.
+func (w *world) view(hash string) {
+	w.t.Helper()
+	w.Eval(fmt.Sprintf(`location.hash = %q`, hash), nil)
+}
+
+// wide checks that the page fits.
+func (w *world) fits(width int) {
+	w.t.Helper()
+	var is int
+	w.Eval(`document.documentElement.scrollWidth`, &is)
+	if is > width {
+		w.t.Errorf("the page is %d pixels wide on a screen of %d", is, width)
+	}
+}
+
+func (c *counters) both() string {
+	return "↓ " + usage.Bytes(c.BytesRx) + " ↑ " + usage.Bytes(c.BytesTx)
+}
+
+func TestDashboard(t *testing.T) {
+	w := newWorld(t)
+	w.Window(1280, false)
+	w.Go(w.relay.URL + "/")
+
+	// Who has no key, or a wrong one, sees nothing.
+	w.Wait(`document.querySelector('#secret') === document.activeElement`)
+	w.Screenshot("sign-in")
+	for key, want := range map[string]string{"npk_wrong": "unknown, expired or revoked", "two words": "That is no API key", "ключ": "That is no API key"} {
+		w.Fill("#secret", key)
+		w.Click(".sign button")
+		w.Wait(fmt.Sprintf(`document.querySelector('#refused').textContent.includes(%q)`, want))
+	}
+	w.Screenshot("sign-in-refused")
+	w.signIn("Authorization: Bearer " + w.reader)
+
+	w.testFleet()
+	w.testRouter()
+	w.testDevice()
+	w.testOffline()
+	w.testRename()
+	w.testPhone()
+	w.testBreaks()
+
+	// Nothing ran that was a name, and nothing was asked of anybody else.
+	var hurt bool
+	w.Eval(`window.hurt !== undefined`, &hurt)
+	if hurt {
+		t.Error("a name ran as a script")
+	}
+	for _, e := range w.Errors {
+		t.Errorf("an error in the console: %s", e)
+	}
+	for _, to := range w.Requests {
+		u, err := url.Parse(to)
+		if err != nil || u.Scheme != "data" && u.Scheme != "about" && u.Scheme != "blob" && "http://"+u.Host != w.relay.URL {
+			t.Errorf("the page asked %s", to)
+		}
+		if strings.Contains(to, "npk_") {
+			t.Errorf("a key is in an address: %s", to)
+		}
+	}
+}
+
+func (w *world) testFleet() {
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 2 && document.querySelector('#span .slot') && document.querySelectorAll('.tile').length == 3`)
+	var sum struct {
+		counters
+		Online       int
+		TotalRouters int `json:"total_routers"`
+	}
+	w.get("/api/fleet/summary?days=1&limit=10", &sum)
+	w.same("#sums", func() []string {
+		return []string{fmt.Sprintf("%d of %d", sum.Online, sum.TotalRouters), "1 offline", usage.Bytes(sum.TotalBytes), sum.both()}
+	})
+	var list struct{ Routers []routerItem }
+	w.get("/api/routers?days=1", &list)
+	for _, r := range list.Routers {
+		w.same(fmt.Sprintf(`tr[data-router="%s"]`, r.ID), func() []string {
+			return []string{r.Name, r.ID[:12], "1.2.3", usage.Bytes(r.Usage.TotalBytes), map[bool]string{true: "online", false: "offline"}[r.Online]}
+		})
+	}
+	var week struct {
+		counters
+		TopDevices []struct {
+			deviceItem
+		} `json:"top_devices"`
+		Days []struct {
+			Date string
+			counters
+		} `json:"daily_totals"`
+	}
+	w.get("/api/fleet/summary?days=7&limit=10", &week)
+	w.same("#span", func() (want []string) {
+		want = append(want, usage.Bytes(week.TotalBytes), week.both())
+		for _, d := range week.TopDevices {
+			want = append(want, usage.Bytes(d.TotalBytes))
+		}
+		return append(want, home.Hostile)
+	})
+	w.Eval(`document.querySelector('#span details').open = true`, nil)
+	w.same("#span .numbers", func() (want []string) {
+		for _, d := range week.Days {
+			day, err := time.Parse(time.DateOnly, d.Date)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			want = append(want, day.Format("Mon, Jan 2")+"\t"+usage.Bytes(d.BytesRx)+"\t"+usage.Bytes(d.BytesTx))
+		}
+		return want
+	})
+	w.Eval(`document.querySelector('#span details').open = false`, nil)
+	w.Screenshot("fleet")
+	w.Window(1280, true)
+	w.Screenshot("fleet-dark")
+	w.Window(1280, false)
+	w.Click(`#span button[data-value="30"]`)
+	w.Wait(`document.querySelectorAll('#span .slot').length == 30`)
+
+	// Choosing: by a tile, by the form, by a name that none has.
+	w.Click(`.tile button`)
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 1 && document.querySelector('select[name=online]').value == 'false'`)
+	w.Eval(`(s => { s.value = ''; s.dispatchEvent(new Event('change')); })(document.querySelector('select[name=online]'))`, nil)
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 2`)
+	w.Fill(`input[name=name]`, "ATT")
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 1`)
+	w.Fill(`input[name=name]`, "nobody")
+	w.Wait(`document.querySelector('#routers').textContent.includes('No router is like that.')`)
+	w.Fill(`input[name=name]`, "")
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 2`)
+	w.Eval(`document.querySelector('[data-focus=sort-last_seen]').focus()`, nil) // as a keyboard does
+	w.Click(`[data-focus=sort-last_seen]`)
+	w.Wait(`document.querySelector('#routers th[aria-sort]').textContent == 'Last seen' && document.activeElement.dataset.focus == 'sort-last_seen'`)
+}
+
+// deviceRows is what the table of a router's devices must show.
+func (w *world) deviceRows(id string) (want []string) {
+	var current struct {
+		Devices []deviceItem
+		counters
+		TotalDevices int `json:"total_devices"`
+	}
+	w.get("/api/device-usage/current?routerId="+id, &current)
+	want = append(want, fmt.Sprintf("%d devices, %s", current.TotalDevices, usage.Bytes(current.TotalBytes)))
+	for _, d := range current.Devices {
+		want = append(want, d.MAC, d.IP, usage.Bytes(d.BytesRx)+"\t"+usage.Bytes(d.BytesTx)+"\t"+usage.Bytes(d.TotalBytes))
+		if d.Hostname != nil {
+			want = append(want, *d.Hostname)
+		}
+	}
+	return want
+}
+
+func (w *world) testRouter() {
+	w.Click(fmt.Sprintf(`tr[data-router="%s"] a`, w.attic))
+	w.Wait(`document.querySelectorAll('#devices tbody tr').length == 4 && document.querySelector('#findings li')`)
+	w.same("#devices", func() []string { return w.deviceRows(w.attic) })
+	var r struct {
+		Counting struct {
+			Reasons []struct{ Text, Cure string }
+		}
+	}
+	w.get("/api/routers/"+w.attic, &r)
+	if len(r.Counting.Reasons) == 0 {
+		w.t.Fatal("the router knows no reason")
+	}
+	w.same("#findings", func() (want []string) {
+		for _, f := range r.Counting.Reasons {
+			want = append(want, f.Text, f.Cure)
+		}
+		return want
+	})
+	for _, days := range []int{7, 30} {
+		w.Click(fmt.Sprintf(`#usage button[data-value="%d"]`, days))
+		w.Wait(fmt.Sprintf(`document.querySelectorAll('#usage .slot').length == %d`, days))
+		w.same("#usage", func() []string {
+			var s struct {
+				counters
+				Top []struct{ counters } `json:"top_devices"`
+				By  []struct {
+					Service string
+					counters
+				} `json:"top_services"`
+			}
+			w.get(fmt.Sprintf("/api/device-usage/summary?days=%d&limit=10&routerId=%s", days, w.attic), &s)
+			return []string{usage.Bytes(s.TotalBytes), s.both(), usage.Bytes(s.Top[0].TotalBytes), s.By[0].Service, usage.Bytes(s.By[0].TotalBytes), "CET"}
+		})
+	}
+	// Rates, when they are asked for.
+	if now := w.Text("#devices tbody .now"); now != "–" {
+		w.t.Errorf("a rate before anybody asked for one: %s", now)
+	}
+	w.Click("#live button")
+	w.Wait(`/↓.[0-9.]+.[KM]iB\/s ↑/.test(document.querySelector('tr[data-mac="00:1b:63:00:00:12"] .now').textContent)`)
+	w.Wait(`/↓.[0-9.]+.[KM]iB\/s ↑/.test(document.querySelector('#live .figure').textContent) && document.querySelector('#live').textContent.includes('nlbwmon refreshes every 1')`)
+	live := func(to string) bool { return strings.Contains(to, "/api/stream") && strings.Contains(to, "live=true") }
+	if !slices.ContainsFunc(w.Requests, live) {
+		w.t.Error("no stream of live rates was asked for")
+	}
+	w.Screenshot("router")
+	w.Click(`#usage button[data-value="1"]`)
+	w.Wait(`document.querySelectorAll('#usage .slot').length >= 23 || document.querySelector('#usage .empty')`)
+	w.Screenshot("router-today")
+	// They end with the view.
+	before := len(w.Requests)
+	w.view("/")
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 2 && document.querySelector('#link.open')`)
+	w.view("/router/" + w.attic)
+	w.Wait(`document.querySelectorAll('#devices tbody tr').length == 4 && document.querySelector('#link.open')`)
+	if slices.ContainsFunc(w.Requests[before:], live) {
+		w.t.Error("live rates are asked for after the view was left")
+	}
+	w.Fill("#devices input", "192.168.1.12")
+	w.Wait(`document.querySelectorAll('#devices tbody tr').length == 1`)
+	w.Fill("#devices input", "")
+	w.Wait(`document.querySelectorAll('#devices tbody tr').length == 4`)
+	w.Click(`#devices th button[data-focus=sort-name]`)
+	w.Wait(`document.querySelector('#devices tbody tr').dataset.mac == '02:77:00:00:00:13'`) // its name begins with a sign
+}
+
+func (w *world) testDevice() {
+	w.Click(`tr[data-mac="00:1b:63:00:00:12"] a`)
+	w.Wait(`document.querySelectorAll('#usage .slot').length == 7 && document.querySelector('#services tbody tr')`)
+	w.same("#services", func() []string {
+		var d struct {
+			Device   deviceItem
+			Services []struct {
+				Service string
+				counters
+			}
+		}
+		w.get("/api/device-usage/device/00:1b:63:00:00:12?routerId="+w.attic, &d)
+		return []string{usage.Bytes(d.Device.TotalBytes), d.Services[0].Service, usage.Bytes(d.Services[0].BytesRx) + "\t" + usage.Bytes(d.Services[0].BytesTx)}
+	})
+	w.same("#usage", func() []string {
+		var past struct {
+			TotalBytes uint64 `json:"total_bytes"`
+		}
+		w.get("/api/device-usage/history?days=7&resolution=1d&mac=00:1b:63:00:00:12&routerId="+w.attic, &past)
+		return []string{usage.Bytes(past.TotalBytes)}
+	})
+	if text := w.Text("#device"); !strings.Contains(text, "tv") || !strings.Contains(text, "192.168.1.12") {
+		w.t.Errorf("who it is:\n%s", text)
+	}
+	w.Screenshot("device")
+}
+
+// testOffline is the router that went away.
+func (w *world) testOffline() {
+	w.view("/router/" + w.cellar)
+	w.Wait(`document.querySelector('#offline') && document.querySelector('#devices [data-stale]') && document.querySelector('#state [data-stale]')`)
+	if got := w.Text("h1 bdi"); got != cellar {
+		w.t.Errorf("it is called %q", got)
+	}
+	var answer struct {
+		Metadata struct {
+			Stale bool
+			AsOf  time.Time
+		}
+	}
+	if err := json.Unmarshal(w.get("/api/device-usage/current?routerId="+w.cellar, nil), &answer); err != nil || !answer.Metadata.Stale {
+		w.t.Fatalf("the API's answer is not stale: %v", err)
+	}
+	var stamp time.Time
+	w.Eval(`document.querySelector('#devices [data-stale] time').dateTime`, &stamp)
+	if !stamp.Equal(answer.Metadata.AsOf) {
+		w.t.Errorf("true at %s, want %s", stamp, answer.Metadata.AsOf)
+	}
+	w.same("#devices", func() []string { return w.deviceRows(w.cellar) })
+	w.Screenshot("router-offline")
+
+	// Files are as the API gives them.
+	into := w.t.TempDir()
+	w.Call("Page.setDownloadBehavior", map[string]any{"behavior": "allow", "downloadPath": into}, nil)
+	w.Click(`#usage button[data-value="7"]`)
+	w.Wait(`document.querySelectorAll('#usage .slot').length == 7`)
+	for kind, path := range map[string]string{"csv": "export?format=csv", "md": "report?format=md"} {
+		w.Click(fmt.Sprintf(`.files button[data-file$=".%s"]`, kind))
+		var got []byte
+		w.until("a file is there", func() bool {
+			found, err := filepath.Glob(filepath.Join(into, "*."+kind))
+			if err != nil || len(found) != 1 {
+				return false
+			}
+			got, err = os.ReadFile(found[0])
+			return err == nil && len(got) > 0
+		})
+		want := w.get("/api/device-usage/"+path+"&days=7&routerId="+w.cellar, nil)
+		if kind == "csv" && !bytes.Equal(got, want) {
+			w.t.Errorf("%s: got %.300s\nwant %.300s", kind, got, want)
+		}
+		if !bytes.Contains(got, []byte("laptop")) {
+			w.t.Errorf("%s: %.300s", kind, got)
+		}
+	}
+	// Its devices' services are not known, and the page says so.
+	w.view("/router/" + w.cellar + "/02%3A77%3A00%3A00%3A00%3A11")
+	w.Wait(`document.querySelector('#services').textContent.includes('when it is online again') && document.querySelector('#device [data-stale]')`)
+	// A router that is not there, and one that is none.
+	w.view("/router/" + strings.Repeat("0", 64))
+	w.Wait(`document.querySelector('#router .note.bad').textContent.includes('is not enrolled here')`)
+	w.view("/router/x")
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 2`)
+}
+
+func (w *world) testRename() {
+	row := `tr[data-mac="02:77:00:00:00:11"] `
+	w.view("/router/" + w.attic)
+	w.Click(row + ".link")
+	w.Wait(`document.querySelector('` + row + `.note[role=alert]').textContent.includes('may only read')`)
+	w.Screenshot("rename-refused")
+	if slices.ContainsFunc(w.Requests, func(to string) bool { return strings.Contains(to, "/api/device-usage/device/02:77:00:00:00:11") }) {
+		w.t.Error("the relay was asked all the same")
+	}
+	w.Click("#leave")
+	w.Wait(`document.querySelector('#secret') && document.querySelector('#who').hidden && sessionStorage.length == 0 && location.hash == ''`)
+	w.signIn(w.writer)
+	w.view("/router/" + w.attic)
+	w.Click(row + ".link")
+	w.Fill(row+"input", "tab\tname")
+	w.Click(row + ".main")
+	w.Wait(`document.querySelector('` + row + `.note.bad').textContent.includes('alias must be printable text')`)
+	alias := `Anna's "><script>window.hurt = 2</script><img src=x onerror=window.hurt=3>`[:63]
+	w.Fill(row+"input", alias)
+	w.Click(row + ".main")
+	w.Wait(`!document.querySelector('.rename')`)
+	w.same(row+".name a", func() []string { return []string{alias} })
+	var current struct{ Devices []deviceItem }
+	w.get("/api/device-usage/current?routerId="+w.attic, &current)
+	if !slices.ContainsFunc(current.Devices, func(d deviceItem) bool { return d.MAC == "02:77:00:00:00:11" && d.Alias != nil && *d.Alias == alias }) {
+		w.t.Error("the router does not know the new name")
+	}
+	w.Wait(`document.querySelectorAll('#devices tbody tr').length == 4`)
+	w.Screenshot("renamed")
+	// Escape leaves all as it is.
+	w.Click(row + ".link")
+	w.Fill(row+"input", "other")
+	w.Eval(`document.querySelector('`+row+`input').dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', bubbles: true }))`, nil)
+	w.Wait(`!document.querySelector('.rename')`)
+	w.same(row+".name a", func() []string { return []string{alias} })
+}
+
+func (w *world) testPhone() {
+	for _, dark := range []bool{false, true} {
+		name := map[bool]string{false: "phone", true: "phone-dark"}[dark]
+		w.Window(390, dark)
+		w.view("/")
+		w.Wait(`document.querySelectorAll('#routers tbody tr').length == 2 && document.querySelector('#span .slot')`)
+		w.fits(390)
+		w.Screenshot("fleet-" + name)
+		w.view("/router/" + w.attic)
+		w.Wait(`document.querySelectorAll('#devices tbody tr').length == 4 && document.querySelector('#findings li')`)
+		w.Click(`#usage button[data-value="7"]`)
+		w.Wait(`document.querySelectorAll('#usage .slot').length == 7`)
+		w.fits(390)
+		w.Screenshot("router-" + name)
+	}
+	w.Window(1280, false)
+}
+
+// testBreaks is the relay that goes and comes back, and the key that ends.
+func (w *world) testBreaks() {
+	w.view("/")
+	w.Wait(`document.querySelector('#link.open')`)
+	w.relay.Stop()
+	w.Wait(`document.querySelector('#link.broken').textContent == 'Reconnecting…'`)
+	w.Eval(`document.dispatchEvent(new Event('visibilitychange'))`, nil)
+	w.Wait(`document.querySelector('#gone').textContent.includes('cannot be reached')`)
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 2`) // what was shown stays
+	w.Click(`#routers th button[data-focus=sort-name]`)
+	w.view("/router/" + w.attic)
+	w.Wait(`document.querySelector('#devices .empty').textContent == 'Waiting for the relay.' && document.querySelector('#gone').textContent.includes('cannot be reached')`)
+	w.Screenshot("relay-gone")
+	w.relay.Serve(strings.TrimPrefix(w.relay.URL, "http://"))
+	w.Wait(`document.querySelector('#link.open') && document.querySelectorAll('#devices tbody tr').length == 4 && !document.querySelector('#gone').firstChild`)
+
+	w.relay.Admin("key", "revoke", "writer")
+	w.until("the page asks for another key", func() bool {
+		var asks bool
+		w.Eval(`document.dispatchEvent(new Event('visibilitychange')), !!document.querySelector('#secret')`, &asks)
+		return asks
+	})
+	w.Wait(`document.querySelector('#refused').textContent.includes('unknown, expired or revoked') && sessionStorage.length == 0`)
+	w.Screenshot("key-revoked")
+	w.signIn(w.reader)
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 2`)
+	// A reload goes on with the key of the tab.
+	w.Call("Page.reload", nil, nil)
+	w.Wait(`!document.querySelector('#who').hidden && document.querySelectorAll('#routers tbody tr').length == 2`)
+}
