@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/nlbwmon/nlbwmontest"
+	"github.com/netpilot/netpilot/pkg/usage"
 )
 
 const recording = "pkg/nlbwmon/testdata/recordings/live-lab"
@@ -62,8 +64,9 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if *once {
 		return d.check(ctx)
 	}
-	fmt.Fprintf(out, "\nThe relay serves at %s until Ctrl-C. Its key is in %s, the router below %s.\n", d.url, d.header, d.root)
-	<-ctx.Done()
+	d.say("From here on the simulated laptop and tv go on with traffic that is made up, so that there is something to see;\nthe first bar of it comes within two minutes.")
+	fmt.Fprintf(out, "\nThe dashboard is at %s/ until Ctrl-C. It asks for a key: paste the line of\n%s. The router is below %s.\n", d.url, d.header, d.root)
+	d.play(ctx)
 	fmt.Fprintln(out)
 	return nil
 }
@@ -148,6 +151,7 @@ func (d *demo) startRouter() error {
 		"etc/TZ":                       "UTC0\n",
 		"etc/openwrt_release":          "DISTRIB_ID='OpenWrt'\nDISTRIB_RELEASE='24.10.4'\nDISTRIB_ARCH='x86_64'\n",
 		"etc/config/system":            "config system\n\toption hostname 'lab'\n\toption timezone 'UTC0'\n",
+		"etc/config/nlbwmon":           "config nlbwmon\n\toption refresh_interval '10s'\n",
 		"tmp/sysinfo/model":            "Network namespaces\n",
 		"tmp/dhcp.leases": "4102444800 02:77:00:00:00:11 192.168.77.11 laptop 01:02:77:00:00:00:11\n" +
 			"4102444800 02:77:00:00:00:12 192.168.77.12 tv *\n",
@@ -190,6 +194,26 @@ func (d *demo) startRouter() error {
 		return err
 	}
 	return d.nlbwmon.Refresh()
+}
+
+// play has the simulated nlbwmon count on until ctx ends.
+func (d *demo) play(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for second := uint64(0); ; second++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		wave := second % 60 * 20_000
+		row := func(last byte, rx, tx uint64) usage.Record {
+			r := usage.Record{Proto: 6, Port: 443, MAC: usage.MAC{0x02, 0x77, 0, 0, 0, last}, RxBytes: rx, RxPackets: rx / 1400, TxBytes: tx, TxPackets: tx / 1400}
+			r.SetIP(netip.AddrFrom4([4]byte{192, 168, 77, last - 0x11 + 11}))
+			return r
+		}
+		d.nlbwmon.Add([]usage.Record{row(0x11, 200_000+wave, 30_000), row(0x12, 900_000, 12_000)})
+	}
 }
 
 func write(path string, text []byte) error {
