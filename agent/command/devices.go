@@ -325,16 +325,20 @@ func (p *program) mergeDevices(c *cli.Context) error {
 		}
 		params["same_as"] = into.String()
 	}
-	_, err = p.do(c, "devices.set", params, nil)
+	if _, err = p.do(c, "devices.set", params, nil); err == nil && len(words) > 0 {
+		fmt.Fprintf(p.stderr, "%s counts as %s; take it back: netpilot-agent devices merge --undo %s\n", mac, params["same_as"], mac)
+	}
 	return err
 }
 
+// forgetDevice has the daemon forget a device: what it remembers is in its own
+// memory, and would be written again.
 func (p *program) forgetDevice(c *cli.Context) error {
 	mac, _, err := deviceArg(c, 1, 1)
 	if err != nil {
 		return err
 	}
-	_, err = p.do(c, "devices.set", map[string]any{"mac": mac.String(), "forget": true}, nil)
+	_, err = p.ask(c, "devices.set", map[string]any{"mac": mac.String(), "forget": true}, nil)
 	return err
 }
 

@@ -243,6 +243,9 @@ func (a *Agent) callSetDevice(_ context.Context, _ Access, params json.RawMessag
 		if p.Alias != nil || p.Group != nil || p.Category != nil || p.SameAs != nil {
 			return nil, usage.Errorf(usage.Invalid, "forget goes alone: it drops alias, group, category and same_as too")
 		}
+		if !slices.ContainsFunc(keeper.Devices(), func(d identity.Device) bool { return d.MAC == mac || slices.Contains(d.MACs, mac) }) {
+			return nil, usage.Errorf(usage.NotFound, "no device %s; see devices.list", mac)
+		}
 		if err := keeper.Forget(mac); err != nil {
 			return nil, err
 		}
@@ -311,6 +314,9 @@ func (a *Agent) sameAs(keeper *identity.Keeper, mac usage.MAC, value json.RawMes
 	}
 	if other.IsZero() || other[0]&1 != 0 {
 		return usage.MAC{}, usage.Errorf(usage.Invalid, "%s is no device's address", other)
+	}
+	if other == mac {
+		return usage.MAC{}, usage.Errorf(usage.Invalid, "%s cannot be an interface of itself; name the device it belongs to", mac)
 	}
 	if keeper.Primary(other) == mac {
 		return usage.MAC{}, usage.Errorf(usage.Invalid, "%s is an interface of %s already; part them first: netpilot-agent devices merge --undo %s", other, mac, other)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -298,6 +299,28 @@ func BenchmarkLookup(b *testing.B) {
 				_, _ = table.Append(buf[:0], m)
 			}
 		})
+	}
+}
+
+// BenchmarkLookupAnywhere: random MACs with a vendor, of the whole registry as it is shipped,
+// each on another page of the file than the one before.
+func BenchmarkLookupAnywhere(b *testing.B) {
+	table := open(b, "../../openwrt-package/netpilot-oui/files/oui")
+	rng := rand.New(rand.NewPCG(1, 2))
+	macs := make([]usage.MAC, 0, 4096)
+	for len(macs) < cap(macs) {
+		k := keyAt(table.index[rng.IntN(table.head.pages)*keySize:]) + rng.Uint64N(1<<16)
+		m := usage.MAC{byte(k >> 28 << 2), byte(k >> 20), byte(k >> 12), byte(k >> 4), byte(k << 4), byte(rng.Uint64())}
+		if _, ok := table.Lookup(m); ok {
+			macs = append(macs, m)
+		}
+	}
+	b.ReportAllocs()
+	var buf [usage.MaxName]byte
+	i := 0
+	for b.Loop() {
+		_, _ = table.Append(buf[:0], macs[i%len(macs)])
+		i++
 	}
 }
 

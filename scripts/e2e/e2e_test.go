@@ -389,6 +389,15 @@ func TestHistory(t *testing.T) {
 			t.Errorf("%s: exit code %d, %s%s", args, exit, stdout, stderr)
 		}
 	}
+	if exit, _, stderr := r.command("", "devices", "forget", device); exit != 0 {
+		t.Errorf("forget: exit code %d, %s", exit, stderr)
+	}
+	if exit, stdout, stderr := r.command("", "devices", "--mac", device); exit != 0 || strings.Contains(stdout, "Anna") || strings.Contains(stdout, "kids") {
+		t.Errorf("after forget: exit code %d, %s%s", exit, stdout, stderr)
+	}
+	if exit, _, stderr := r.command("", "devices", "forget", "02:77:00:00:00:99"); exit != 1 || !strings.Contains(stderr, "no device 02:77:00:00:00:99") {
+		t.Errorf("forget a stranger: exit code %d, %s", exit, stderr)
+	}
 	for _, args := range []string{"history --by colour", "history --timeframe 2h", "history --days 1 --from 2026-11-01", "report --format pdf", "summary --limit 0"} {
 		if exit, _, stderr := r.command("", strings.Fields(args)...); exit != 2 {
 			t.Errorf("%s: exit code %d, %s", args, exit, stderr)
