@@ -6,6 +6,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -86,7 +87,7 @@ type API struct {
 
 // New makes the API.
 func New(s Store, h Hub, log *slog.Logger) *API {
-	a := &API{Now: time.Now, hub: h, store: s, log: log, keys: newKeyring(s, log), known: newKnown(), limits: newLimits(0, 0), mux: http.NewServeMux()}
+	a := &API{Now: time.Now, hub: h, store: s, log: log, keys: newKeyring(s), known: newKnown(), limits: newLimits(0, 0), mux: http.NewServeMux()}
 	a.always = http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "X-Content-Type-Options": {"nosniff"}}
 	a.sessions = newSessions(s)
 	a.streams = newStreams()
@@ -116,18 +117,24 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, r)
 }
 
-// Run does what goes on beside requests until ctx ends: it ends idle sessions
-// and looks at the relay's own health.
+// Run does what goes on beside requests until ctx ends: it ends idle sessions,
+// writes down what was used and looks at the relay's own health.
 func (a *API) Run(ctx context.Context) error {
 	tick := time.NewTicker(healthEvery)
 	defer tick.Stop()
 	swept := a.Now()
+	failing := false
 	for {
 		a.checks.look(ctx, a)
+		err := a.writeUses(ctx)
 		if now := a.Now(); now.Sub(swept) >= sweepEvery {
 			swept = now
-			if err := a.sessions.sweep(ctx, now); err != nil && ctx.Err() == nil {
-				a.log.Error("sessions are not written down; it is tried again", "err", err)
+			err = errors.Join(err, a.sessions.sweep(ctx, now))
+		}
+		if failed := err != nil && ctx.Err() == nil; failed != failing {
+			failing = failed
+			if failed {
+				a.log.Error("uses of keys and sessions are not written down; it is tried again", "err", err)
 			}
 		}
 		select {
@@ -135,12 +142,18 @@ func (a *API) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkWithin)
 			defer cancel()
-			if err := a.sessions.sweep(last, a.Now()); err != nil {
-				a.log.Error("sessions are not written down", "err", err)
+			if err := errors.Join(a.keys.writeUses(last), a.sessions.sweep(last, a.Now())); err != nil {
+				a.log.Error("uses of keys and sessions are not written down", "err", err)
 			}
 			return nil
 		}
 	}
+}
+
+func (a *API) writeUses(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkWithin)
+	defer cancel()
+	return a.keys.writeUses(ctx)
 }
 
 // exchange is one request and what is known of it so far.

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -26,10 +25,10 @@ const (
 // that a busy backend costs no look into the store per request.
 type keyring struct {
 	store Store
-	log   *slog.Logger
 
 	mu      sync.Mutex // guards below
 	trusted map[store.Hash]trust
+	used    map[string]time.Time // by the key's id; not written down yet
 }
 
 type trust struct {
@@ -37,8 +36,8 @@ type trust struct {
 	until time.Time
 }
 
-func newKeyring(s Store, log *slog.Logger) *keyring {
-	return &keyring{store: s, log: log, trusted: make(map[store.Hash]trust)}
+func newKeyring(s Store) *keyring {
+	return &keyring{store: s, trusted: make(map[store.Hash]trust), used: make(map[string]time.Time)}
 }
 
 // secretOf finds the key in a request: after Bearer (RFC 6750 section 2.1), or
@@ -115,7 +114,8 @@ func (k *keyring) remembered(hash store.Hash, now time.Time) (store.Key, bool) {
 	return t.key, ok && now.Before(t.until)
 }
 
-// lookUp reads the key from the store, remembers it, and writes its use down.
+// lookUp reads the key from the store and remembers it and its use. It writes
+// nothing: a store that cannot be written must not hold up a request.
 func (k *keyring) lookUp(ctx context.Context, hash store.Hash, now time.Time) (store.Key, error) {
 	key, err := k.store.KeyByHash(ctx, hash, now)
 	if err != nil {
@@ -129,11 +129,31 @@ func (k *keyring) lookUp(ctx context.Context, hash store.Hash, now time.Time) (s
 		clear(k.trusted)
 	}
 	k.trusted[hash] = trust{key: key, until: now.Add(trustFor)}
-	k.mu.Unlock()
 	if key.InForce(now) && now.Sub(key.LastUsed) >= usedEvery {
-		if err := k.store.KeyUsed(ctx, key.ID, now); err != nil { // no reason to refuse the request
-			k.log.Warn("write down the use of a key", "key", key.ID, "err", err)
-		}
+		k.used[key.ID] = now
 	}
+	k.mu.Unlock()
 	return key, nil
+}
+
+// writeUses writes down which keys were used; what fails is tried again.
+func (k *keyring) writeUses(ctx context.Context) error {
+	k.mu.Lock()
+	list := k.used
+	k.used = make(map[string]time.Time)
+	k.mu.Unlock()
+	var failed error
+	for id, at := range list {
+		if failed == nil {
+			if failed = k.store.KeyUsed(ctx, id, at); failed == nil {
+				continue
+			}
+		}
+		k.mu.Lock()
+		if _, newer := k.used[id]; !newer {
+			k.used[id] = at
+		}
+		k.mu.Unlock()
+	}
+	return failed
 }

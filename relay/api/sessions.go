@@ -34,8 +34,11 @@ type sessionStore interface {
 // written down at once, uses at each sweep.
 type sessions struct {
 	store sessionStore
+	// writing holds a token while something is written, which may take long:
+	// uses of sessions go on meanwhile. It is taken before mu.
+	writing chan struct{}
 
-	mu     sync.Mutex // guards below, and is held while starts and ends are written
+	mu     sync.Mutex // guards below
 	loaded bool
 	active map[sessionKey]*store.Session
 	used   map[sessionKey]bool // since it was written down
@@ -43,7 +46,19 @@ type sessions struct {
 
 type sessionKey struct{ key, id string }
 
-func newSessions(s sessionStore) *sessions { return &sessions{store: s} }
+func newSessions(s sessionStore) *sessions {
+	return &sessions{store: s, writing: make(chan struct{}, 1)}
+}
+
+// write waits for its turn to write, which ends with done.
+func (s *sessions) write(ctx context.Context) (done func(), _ error) {
+	select {
+	case s.writing <- struct{}{}:
+		return func() { <-s.writing }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the sessions to be written: %w", ctx.Err())
+	}
+}
 
 // loadLocked reads what a relay before this one knew, once.
 func (s *sessions) loadLocked(ctx context.Context) error {
@@ -91,44 +106,63 @@ func (s *sessions) use(ctx context.Context, key, id string, now time.Time) error
 // start opens a session. Of one that is active it says so, unless it is to
 // begin anew.
 func (s *sessions) start(ctx context.Context, key, id string, restart bool, now time.Time) error {
+	done, err := s.write(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	k := sessionKey{key, id}
+	if err := s.mayStart(ctx, k, restart, now); err != nil {
+		return err
+	}
+	one := store.Session{ID: id, Key: key, StartedAt: now, UsedAt: now}
+	if err := s.store.SaveSessions(ctx, []store.Session{one}); err != nil {
+		return fmt.Errorf("write a session down: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active[k] = &one
+	delete(s.used, k)
+	return nil
+}
+
+func (s *sessions) mayStart(ctx context.Context, k sessionKey, restart bool, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.loadLocked(ctx); err != nil {
 		return err
 	}
-	k := sessionKey{key, id}
 	if s.findLocked(k, now) != nil && !restart {
 		return &failure{status: http.StatusBadRequest, code: "SESSION_ALREADY_ACTIVE", message: "Session is already active"}
 	}
 	if s.active[k] == nil && len(s.active) >= maxSessions {
 		return usage.Errorf(usage.Busy, "%d sessions are open; end some", maxSessions)
 	}
-	one := store.Session{ID: id, Key: key, StartedAt: now, UsedAt: now}
-	if err := s.store.SaveSessions(ctx, []store.Session{one}); err != nil {
-		return fmt.Errorf("write a session down: %w", err)
-	}
-	s.active[k] = &one
-	delete(s.used, k)
 	return nil
 }
 
 // end closes a session that is active.
 func (s *sessions) end(ctx context.Context, key, id string, now time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.loadLocked(ctx); err != nil {
+	done, err := s.write(ctx)
+	if err != nil {
 		return err
 	}
-	k := sessionKey{key, id}
-	if s.findLocked(k, now) == nil {
-		return errSession()
+	defer done()
+	if err := s.use(ctx, key, id, now); err != nil {
+		return err
 	}
 	if err := s.store.DropSessions(ctx, []store.Session{{ID: id, Key: key}}); err != nil {
 		return fmt.Errorf("forget a session: %w", err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgetLocked(sessionKey{key, id})
+	return nil
+}
+
+func (s *sessions) forgetLocked(k sessionKey) {
 	delete(s.active, k)
 	delete(s.used, k)
-	return nil
 }
 
 // list gives the active sessions of the key, or of all keys for "", the most
@@ -151,12 +185,46 @@ func (s *sessions) list(ctx context.Context, key string, now time.Time) ([]store
 
 // sweep ends idle sessions and writes down which were used.
 func (s *sessions) sweep(ctx context.Context, now time.Time) error {
+	done, err := s.write(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	idle, used, err := s.changed(ctx, now)
+	if err != nil {
+		return err
+	}
+	if len(idle) > 0 {
+		if err := s.store.DropSessions(ctx, idle); err != nil {
+			return fmt.Errorf("forget idle sessions: %w", err)
+		}
+	}
+	if len(used) > 0 {
+		if err := s.store.SaveSessions(ctx, used); err != nil {
+			return fmt.Errorf("write sessions down: %w", err)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.loaded {
-		return s.loadLocked(ctx)
+	for _, one := range idle {
+		s.forgetLocked(sessionKey{one.Key, one.ID})
 	}
-	var idle, used []store.Session
+	for _, one := range used {
+		k := sessionKey{one.Key, one.ID}
+		if still := s.active[k]; still != nil && still.UsedAt.Equal(one.UsedAt) { // else it was used meanwhile
+			delete(s.used, k)
+		}
+	}
+	return nil
+}
+
+// changed are the sessions that are idle, and those used since the last sweep.
+func (s *sessions) changed(ctx context.Context, now time.Time) (idle, used []store.Session, _ error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.loadLocked(ctx); err != nil {
+		return nil, nil, err
+	}
 	for k, one := range s.active {
 		switch {
 		case s.findLocked(k, now) == nil:
@@ -165,20 +233,5 @@ func (s *sessions) sweep(ctx context.Context, now time.Time) error {
 			used = append(used, *one)
 		}
 	}
-	if len(idle) > 0 {
-		if err := s.store.DropSessions(ctx, idle); err != nil {
-			return fmt.Errorf("forget idle sessions: %w", err)
-		}
-		for _, one := range idle {
-			delete(s.active, sessionKey{one.Key, one.ID})
-			delete(s.used, sessionKey{one.Key, one.ID})
-		}
-	}
-	if len(used) > 0 {
-		if err := s.store.SaveSessions(ctx, used); err != nil {
-			return fmt.Errorf("write sessions down: %w", err)
-		}
-		clear(s.used)
-	}
-	return nil
+	return idle, used, nil
 }

@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// manyHandshakes is how many connections begin no handshake; the issue's
-// 10,000 would pass the limit of open files of common machines, and what is
-// tested is that only most of them stay.
+// manyHandshakes is how many connections begin no handshake: enough to see that
+// only most of them stay. scripts/faults has ten times as many, of a whole relay.
 const manyHandshakes = 1000
 
 // Of clients that connect and say nothing only the newest stay, and who does

@@ -30,7 +30,7 @@ func TestDiskFull(t *testing.T) {
 	w.pushes.Begin()
 	w.says("history cannot be kept; routers try again", "the relay's disk is full; make room")
 	w.calls(300)
-	if status, body := w.get("/api/routers", nil); status != 200 {
+	if status, body := w.do("GET", "/api/routers"); status != 200 {
 		t.Errorf("what is kept: got %d %s", status, body)
 	}
 	if err := os.Remove(ballast); err != nil {
@@ -45,6 +45,10 @@ func TestDiskFull(t *testing.T) {
 func TestLocked(t *testing.T) {
 	w := newWorld(t, t.TempDir(), 6, 10*time.Hour)
 	w.play()
+	ids := "?sessionId=s1&routerId=" + string(w.network.ID(1))
+	if status, body := w.do("POST", "/api/session/start"+ids); status != 200 {
+		t.Fatalf("start a session: got %d %s", status, body)
+	}
 	other := otherProgram("lock", w.database())
 	other.Stderr = os.Stderr
 	in, err := other.StdinPipe()
@@ -65,8 +69,10 @@ func TestLocked(t *testing.T) {
 	w.calls(300) // before SQLite gives up waiting, too
 	w.says("history cannot be kept; routers try again", "another program holds the relay's database locked; end it")
 	w.calls(100)
-	if status, body := w.get("/api/routers", nil); status != 200 {
-		t.Errorf("what is kept: got %d %s", status, body)
+	for _, path := range []string{"/api/routers", "/api/monitor/current" + ids} {
+		if status, body := w.do("GET", path); status != 200 {
+			t.Errorf("%s: got %d %s", path, status, body)
+		}
 	}
 	in.Close()
 	if err := other.Wait(); err != nil {
@@ -121,12 +127,12 @@ func TestDamagedWhileServing(t *testing.T) {
 	w.pushes.Begin()
 	w.pushedAll()
 	path := "/api/device-usage/history?by=device&timeframe=24h&routerId=" + string(w.network.ID(1))
-	if status, body := w.get(path, nil); status != 200 {
+	if status, body := w.do("GET", path); status != 200 {
 		t.Fatalf("got %d %.200s", status, body)
 	}
 	damage(t, w.database())
 	until(t, "the history of a router cannot be read", func() bool {
-		status, body := w.get(path, nil)
+		status, body := w.do("GET", path)
 		if status == 500 && strings.Contains(body, "INTERNAL") {
 			return true
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -40,7 +40,10 @@ func TestMain(m *testing.M) {
 	case "":
 		goleak.VerifyTestMain(m)
 	case "relay": // netpilot-relay itself
-		os.Exit(relay.Run(context.Background(), "1.2.3", os.Args, os.Stdin, os.Stdout, os.Stderr))
+		ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+		exit := relay.Run(ctx, "1.2.3", os.Args, os.Stdin, os.Stdout, os.Stderr)
+		stop()
+		os.Exit(exit)
 	case "lock": // holds a database locked until its input ends
 		if err := lock(os.Args[1]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -205,25 +208,22 @@ func (w *world) pushedAll() {
 	}
 }
 
-// get asks the relay for JSON.
-func (w *world) get(path string, to any) (int, string) {
+// do makes a request of the relay.
+func (w *world) do(method, path string) (int, string) {
 	w.t.Helper()
-	req, err := http.NewRequestWithContext(w.soon, "GET", w.url+path, nil)
+	req, err := http.NewRequestWithContext(w.soon, method, w.url+path, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+w.key)
 	resp, err := w.client.Do(req)
 	if err != nil {
-		w.t.Fatalf("GET %s: %v", path, err)
+		w.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err == nil && to != nil {
-		err = json.Unmarshal(body, to)
-	}
 	if err != nil {
-		w.t.Fatalf("GET %s: %v in %.200s", path, err, body)
+		w.t.Fatalf("%s %s: %v", method, path, err)
 	}
 	return resp.StatusCode, string(body)
 }
