@@ -125,7 +125,7 @@ func TestStoreDown(t *testing.T) {
 	}
 }
 
-// Every metric that the dashboard names exists.
+// Every metric that the dashboard names exists, and every one of ours is on it.
 func TestDashboard(t *testing.T) {
 	text, err := os.ReadFile("../../scripts/relay/grafana.json")
 	if err != nil {
@@ -140,9 +140,10 @@ func TestDashboard(t *testing.T) {
 	if err := json.Unmarshal(text, &dashboard); err != nil || len(dashboard.Panels) == 0 {
 		t.Fatalf("%d panels, %v", len(dashboard.Panels), err)
 	}
-	m, _ := rig(t)
+	m, db := rig(t)
 	used(t, m)
-	exposed := scrape(t, m)
+	exposed := scrape(t, m) + scrapeUsage(t, db)
+	shown := make(map[string]bool)
 	name := regexp.MustCompile(`\b(netpilot|process|go)_[a-z_]+\b`)
 	for _, panel := range dashboard.Panels {
 		for _, target := range panel.Targets {
@@ -151,10 +152,20 @@ func TestDashboard(t *testing.T) {
 				t.Errorf("panel %q: no metric in %q", panel.Title, target.Expr)
 			}
 			for _, n := range names {
+				shown[strings.TrimSuffix(n, "_bucket")] = true
 				if !regexp.MustCompile(`(?m)^` + n + `[ {]`).MatchString(exposed) {
 					t.Errorf("panel %q: the relay has no metric %s", panel.Title, n)
 				}
 			}
+		}
+	}
+	families := regexp.MustCompile(`(?m)^# TYPE (netpilot_[a-z_]+) `).FindAllStringSubmatch(exposed, -1)
+	if len(families) < 20 {
+		t.Errorf("%d metrics of ours found", len(families))
+	}
+	for _, f := range families {
+		if !shown[f[1]] {
+			t.Errorf("%s is on no panel", f[1])
 		}
 	}
 }

@@ -8,8 +8,22 @@ import (
 
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/relay/store"
+	"github.com/netpilot/netpilot/relay/store/sqlite"
 	"github.com/netpilot/netpilot/relay/store/storetest"
 )
+
+// scrapeUsage has the counters of a device that moved something.
+func scrapeUsage(t *testing.T, db *sqlite.DB) string {
+	t.Helper()
+	db.CountDevices()
+	b := storetest.Bucket(time.Unix(1_795_000_200, 0), usage.FiveMinutes, 1, 900)
+	if _, err := db.Push(t.Context(), &store.Push{Router: storetest.RouterID(1), Cursor: 1, Buckets: []usage.Bucket{b}}); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	UsageHandler(db, 10).ServeHTTP(w, httptest.NewRequest("GET", "/metrics/usage", nil))
+	return w.Body.String()
+}
 
 // Each device has its counters, up to the limit, and a store that fails fails
 // the scrape instead of hiding counters.
