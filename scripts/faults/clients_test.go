@@ -63,6 +63,7 @@ func certificate(t *testing.T, dir string) (certFile, keyFile string, _ *x509.Ce
 // do not go on, others shake hands and are served; the relay keeps no more of
 // them than it is told to.
 func TestHalfOpenHandshakes(t *testing.T) {
+	t.Parallel()
 	const clients, most = 10_000, 4096
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
@@ -123,6 +124,7 @@ func TestHalfOpenHandshakes(t *testing.T) {
 // TestSlowClients: clients that send their header or their body byte by byte are
 // hung up on, and others are served meanwhile.
 func TestSlowClients(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, t.TempDir(), 3, time.Hour)
 	w.play()
 	addr := strings.TrimPrefix(w.url, "http://")
@@ -184,6 +186,7 @@ func TestSlowClients(t *testing.T) {
 // TestOneToken: of 50 routers that redeem one token at the same time, at two
 // relay processes on one database, exactly one is enrolled.
 func TestOneToken(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	const relays, routers = 2, 50
 	var urls []string

@@ -19,6 +19,7 @@ import (
 // no call and no acknowledged history, is in the log with the next step, and
 // with room again all goes on.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	tmpfs(t, dir, "8m")
 	w := newWorld(t, dir, 6, 10*time.Hour)
@@ -43,6 +44,7 @@ func TestDiskFull(t *testing.T) {
 // TestLocked: another program that holds the database costs no call, is in the
 // log with the next step, and when it ends all goes on.
 func TestLocked(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, t.TempDir(), 6, 10*time.Hour)
 	w.play()
 	ids := "?sessionId=s1&routerId=" + string(w.network.ID(1))
@@ -84,6 +86,7 @@ func TestLocked(t *testing.T) {
 // TestDamagedAtStart: a relay does not serve a damaged database and says what
 // to do.
 func TestDamagedAtStart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, t.TempDir(), 3, 5*time.Hour)
 	w.play()
 	w.pushes.Begin()
@@ -122,6 +125,7 @@ func TestDamagedAtStart(t *testing.T) {
 // cannot be read is an error, in the log with the next step; calls are
 // answered as before.
 func TestDamagedWhileServing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, t.TempDir(), 3, 10*time.Hour)
 	w.play()
 	w.pushes.Begin()
@@ -194,6 +198,7 @@ func damage(t *testing.T, path string) {
 // TestDataNotWritable: a directory in which nothing can be written is said at
 // the start, with the next step.
 func TestDataNotWritable(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	tmpfs(t, dir, "32m")
 	readOnly := func(flags uintptr) {
@@ -227,6 +232,7 @@ func TestDataNotWritable(t *testing.T) {
 
 // TestDataIsAFile: so is a directory that is none.
 func TestDataIsAFile(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "data")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
