@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/wire"
@@ -208,7 +209,10 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	tidied := make(chan struct{})
 	go func() { // ends by stopTidying
 		defer close(tidied)
+		var tasks sync.WaitGroup
+		tasks.Go(func() { giveBack(tidying) })
 		tidy(tidying, kept, cfg.Log)
+		tasks.Wait()
 	}()
 	defer func() { <-tidied }()
 	defer stopTidying()

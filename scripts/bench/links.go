@@ -22,10 +22,13 @@ import (
 	"github.com/netpilot/netpilot/scripts/fleet/play"
 )
 
+// rest is longer than the relay takes to see that it is at rest, twice.
+const rest = 50 * time.Second
+
 // links weighs the relay's memory for a link, after calls to random routers.
 func links(ctx context.Context, b *bench) error {
-	fmt.Printf("\n## Memory\n\nResident bytes of the relay for each of %d links, after %d calls to random routers.\n\n| | before the links | with them | a link |\n|---|---:|---:|---:|\n",
-		b.routers, 2*b.routers)
+	fmt.Printf("\n## Memory\n\nResident bytes of the relay for each of %d links: at once after %d calls to random routers, and after %v without any.\n\n| | before the links | after the calls | a link | at rest | a link |\n|---|---:|---:|---:|---:|---:|\n",
+		b.routers, 2*b.routers, rest)
 	for _, secure := range []bool{false, true} {
 		if err := b.weigh(ctx, secure); err != nil {
 			return err
@@ -50,8 +53,19 @@ func (b *bench) weigh(ctx context.Context, secure bool) error {
 	if err != nil {
 		return err
 	}
+	select {
+	case <-time.After(rest):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	resting, err := stage.relay.Resident()
+	if err != nil {
+		return err
+	}
+	each := func(n int) float64 { return float64(n-stage.empty) / 1024 / float64(b.routers) }
 	scheme := map[bool]string{false: "ws", true: "wss"}[secure]
-	fmt.Printf("| %s | %.1f MB | %.1f MB | %.1f KiB |\n", scheme, float64(stage.empty)/1e6, float64(full)/1e6, float64(full-stage.empty)/1024/float64(b.routers))
+	fmt.Printf("| %s | %.1f MB | %.1f MB | %.1f KiB | %.1f MB | %.1f KiB |\n", scheme, float64(stage.empty)/1e6,
+		float64(full)/1e6, each(full), float64(resting)/1e6, each(resting))
 	return nil
 }
 

@@ -24,8 +24,12 @@ type Process struct {
 }
 
 // Start starts a program. Stop must be called.
-func Start(name string, args ...string) (*Process, error) {
+func Start(name string, args ...string) (*Process, error) { return start(nil, name, args...) }
+
+// start is Start with more in the environment than there is in ours.
+func start(env []string, name string, args ...string) (*Process, error) {
 	p := &Process{cmd: exec.Command(name, args...), said: new(beginning)}
+	p.cmd.Env = append(os.Environ(), env...)
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -114,6 +118,9 @@ type Relay struct {
 	bin  string
 }
 
+// relayEnv is how scripts/relay has the relay's runtime set.
+func relayEnv() []string { return []string{"GODEBUG=adaptivestackstart=0"} }
+
 // StartRelay starts the relay program on loopback with the data in dir and no
 // limit to a key's requests, and returns when it serves.
 func StartRelay(ctx context.Context, bin, dir string, args ...string) (*Relay, error) {
@@ -121,7 +128,7 @@ func StartRelay(ctx context.Context, bin, dir string, args ...string) (*Relay, e
 	if err := os.Remove(ready); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	p, err := Start(bin, append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--key-rate", "0", "--ready-file", ready}, args...)...)
+	p, err := start(relayEnv(), bin, append([]string{"serve", "--data", dir, "--listen", "127.0.0.1:0", "--key-rate", "0", "--ready-file", ready}, args...)...)
 	if err != nil {
 		return nil, err
 	}
