@@ -97,6 +97,10 @@ bench-relay: relay ## the relay against the floor of two bare hops and against S
 kill: relay ## kill the relay 100 times under load and look for what it acknowledged; ARGS='--kills 10' for fewer
 	@$(GO) run ./scripts/killtest --bin $(BIN)/netpilot-relay $(ARGS)
 
+.PHONY: image
+image: ## follow the relay's Dockerfile without Docker, as root, and try the program in its root directory
+	$(GO) test ./scripts/relay -count=1 -image
+
 .PHONY: acme
 acme: relay ## a certificate for the relay by ACME, from a CA on loopback that comes from the Go module proxy
 	@$(GO) run ./scripts/acme --bin $(BIN)/netpilot-relay

@@ -49,7 +49,7 @@ func TestSize(t *testing.T) {
 		add(usage.FiveMinutes, int((store.KeepFiveMinutes+tidyMargin)/usage.FiveMinutes))
 		got := size() - before
 		t.Logf("%d devices, all of them active all the time: %.2f MB", devices, float64(got)/1e6)
-		if limit := devices * 250_000; got > limit {
+		if limit := devices * 150_000; got > limit {
 			t.Errorf("%d devices take %d bytes, over %d", devices, got, limit)
 		}
 		if err := db.Close(); err != nil {
