@@ -105,6 +105,10 @@ image: ## follow the relay's Dockerfile without Docker, as root, and try the pro
 acme: relay ## a certificate for the relay by ACME, from a CA on loopback that comes from the Go module proxy
 	@$(GO) run ./scripts/acme --bin $(BIN)/netpilot-relay
 
+.PHONY: vm
+vm: ## the tests that ask the kernel on Debian's kernel in a virtual machine, with simulated radios and flowtables
+	scripts/vm.sh
+
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	scripts/fuzz.sh $(FUZZTIME)
 
