@@ -54,7 +54,7 @@ test: ## every test; with the race detector where there is a C compiler
 soak: ## a million random histories of a simulated nlbwmon, some minutes; HISTORIES=n for another number
 	$(GO) test ./agent/ledger -count=1 -v -run '^TestHistories$$' -ledger.histories $(or $(HISTORIES),1000000) -timeout 2h
 
-resident: build ## the daemon's memory over ten simulated days with a full history; ARGS=--days=2 for fewer
+resident: build ## the daemon's memory over ten simulated days with a full history; ARGS=--days=2 for fewer, ARGS='--calls 1000 --idle 5m' the shipped agent's by the clock
 	$(GO) build $(AGENT_FLAGS) -o $(BIN)/resident-daemon ./scripts/resident/daemon
 	@$(GO) run ./scripts/resident --bin $(BIN) $(ARGS)
 

@@ -1,5 +1,11 @@
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Netpilot-agent runs on an OpenWrt router: it reads what nlbwmon counted,
 // shows it to a technician, and answers a relay over one outbound link.
+//
+// The two settings above: Go would wake up each second to look whether its
+// control group got fewer processors, of which a router has none.
 package main
 
 import (

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/sorting"
@@ -45,7 +44,6 @@ func (s *Store) Since(ctx context.Context, c Cursor, visit func(*Change) error) 
 		// are lower than their sum's, and the cursor be past them.
 		return nil
 	}
-	v.segs = slices.DeleteFunc(v.segs, func(g segment) bool { return g.seq <= uint64(c) })
 	changes, err := v.changes(uint64(c))
 	if err != nil {
 		return err
@@ -220,6 +218,9 @@ func (v *view) changes(c uint64) ([]changed, error) {
 	newest := make(map[span]int) // place in all, of the segment's slots
 	v.unsafe = math.MaxUint64
 	for i := range v.segs {
+		if v.segs[i].seq <= c {
+			continue // not even read: this is asked each minute, mostly of the last file only
+		}
 		ix, err := v.index(&v.segs[i])
 		if err != nil {
 			return nil, err

@@ -6,11 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -70,27 +68,9 @@ func (c Client) tlsConfig(host string) (*tls.Config, error) {
 		}
 		cfg.Certificates = []tls.Certificate{pair}
 	}
-	if c.CAFile == "" {
-		return cfg, nil // the system's roots
-	}
-	f, err := os.Open(c.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("ca_file: %w; see option ca_file in %s", err, config.Path)
-	}
-	defer f.Close()
-	pem, err := io.ReadAll(io.LimitReader(f, maxCAFile))
-	if err != nil {
-		return nil, fmt.Errorf("ca_file: read %s: %w", c.CAFile, err)
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil { // a router without ca-bundle can still have a private CA
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("ca_file: %s has no certificate in PEM form; see option ca_file in %s", c.CAFile, config.Path)
-	}
-	cfg.RootCAs = pool
-	return cfg, nil
+	var err error
+	cfg.RootCAs, err = c.roots()
+	return cfg, err
 }
 
 // connect dials the host of u and does the TLS handshake if its scheme is
@@ -104,12 +84,6 @@ func (c Client) connect(ctx context.Context, u *url.URL) (conn net.Conn, raw *gu
 			port = "443"
 		}
 	}
-	var cfg *tls.Config
-	if u.Scheme == "https" {
-		if cfg, err = c.tlsConfig(u.Hostname()); err != nil {
-			return nil, nil, &Failure{Cause: CauseConfig, Message: err.Error(), Err: err}
-		}
-	}
 	tcp, err := c.Dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
 	if err != nil {
 		return nil, nil, err
@@ -117,16 +91,32 @@ func (c Client) connect(ctx context.Context, u *url.URL) (conn net.Conn, raw *gu
 	raw = &guardedConn{Conn: tcp, left: maxHandshake}
 	// Neither writing the request nor reading the answer looks at ctx.
 	raw.release = context.AfterFunc(ctx, func() { tcp.Close() })
-	if cfg == nil {
+	if u.Scheme != "https" {
 		return raw, raw, nil
+	}
+	t, err := c.handshake(ctx, raw, u.Hostname())
+	if err != nil {
+		raw.release()
+		raw.Close()
+		return nil, nil, err
+	}
+	return t, raw, nil
+}
+
+func (c Client) handshake(ctx context.Context, raw net.Conn, host string) (*tls.Conn, error) {
+	cfg, err := c.tlsConfig(host)
+	if err != nil {
+		return nil, &Failure{Cause: CauseConfig, Message: err.Error(), Err: err}
 	}
 	t := tls.Client(raw, cfg)
 	if err := t.HandshakeContext(ctx); err != nil {
-		raw.release()
-		raw.Close()
-		return nil, nil, &handshakeError{err}
+		return nil, &handshakeError{err}
 	}
-	return t, raw, nil
+	// The roots have done their work, and a connection holds its
+	// configuration for as long as it lives: they would be a good part of
+	// the heap. With none, nothing more could be trusted.
+	cfg.RootCAs = x509.NewCertPool()
+	return t, nil
 }
 
 // dial makes a WebSocket to the relay. The raw connection below it is for

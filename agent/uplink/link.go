@@ -249,30 +249,45 @@ func (l *link) writeAll(ctx context.Context) error {
 	timer := time.NewTimer(l.nextPing())
 	defer timer.Stop()
 	for {
+		frame, open := l.next(ctx, timer)
 		var err error
-		select {
-		case <-ctx.Done():
+		switch {
+		case !open:
 			return nil
-		case frame := <-l.results:
-			// Before the write: who has read the answer may ask the next
-			// at once and must not be told busy.
-			<-l.up.slots
+		case frame != nil:
 			err = l.writeFrame(frame)
-		case frame := <-l.replies:
-			err = l.writeFrame(frame)
-		case frame := <-l.notices:
-			err = l.writeFrame(frame)
-		case frame := <-l.asks:
-			err = l.writeFrame(frame)
-		case <-timer.C:
-			err = l.writePing()
-			timer.Reset(l.nextPing())
-		case <-l.up.opts.Wake: // the way out may have changed under us
+		default:
 			err = l.writePing()
 		}
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// next waits for what is to be written; nil stands for a ping. False: ctx
+// ended. It is a function of its own so that nothing holds the last answer, of
+// up to 1 MiB, while it waits.
+func (l *link) next(ctx context.Context, timer *time.Timer) (frame []byte, open bool) {
+	select {
+	case <-ctx.Done():
+		return nil, false
+	case frame := <-l.results:
+		// Before the write: who has read the answer may ask the next
+		// at once and must not be told busy.
+		<-l.up.slots
+		return frame, true
+	case frame := <-l.replies:
+		return frame, true
+	case frame := <-l.notices:
+		return frame, true
+	case frame := <-l.asks:
+		return frame, true
+	case <-timer.C:
+		timer.Reset(l.nextPing())
+		return nil, true
+	case <-l.up.opts.Wake: // the way out may have changed under us
+		return nil, true
 	}
 }
 

@@ -1,8 +1,10 @@
-// Resident measures what memory the agent's daemon takes over simulated days:
-// VmRSS as the kernel says it, at the end of each day.
+// Resident measures what memory and time the agent's daemon takes. It has two
+// ways: simulated days one after the other, and with --calls the agent that is
+// shipped, by the machine's own clock (calls.go).
 //
-// It takes about half a minute a day: a look takes some milliseconds, and the
-// days follow each other as fast as the machine computes.
+// Of simulated days it says VmRSS as the kernel has it, at the end of each. A
+// day takes about half a minute: a look takes some milliseconds, and the days
+// follow each other as fast as the machine computes.
 //
 // What is real: the daemon (all of agent/command, in a process of its own, as
 // the service sets its garbage collector), its history with 35 days of a
@@ -59,9 +61,9 @@ const (
 	callEvery = 4 * time.Hour
 )
 
-// begin is when the simulated days begin, as daemon/main.go has it; the router
-// booted an hour before.
-var begin = time.Date(2026, 11, 5, 0, 0, 0, 0, time.UTC)
+// simulated is when the simulated days begin, as daemon/main.go has it; the
+// router booted an hour before.
+var simulated = time.Date(2026, 11, 5, 0, 0, 0, 0, time.UTC)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -79,6 +81,7 @@ type bench struct {
 	bin, dir, root    string
 	url, key, router  string
 	http              *http.Client
+	begin             time.Time // when the history made beforehand ends
 	nlbwmon           *nlbwmontest.Daemon
 	since             time.Duration
 	mu                sync.Mutex // guards since
@@ -93,29 +96,46 @@ type bench struct {
 }
 
 func measure(ctx context.Context, args []string, out io.Writer) (err error) {
-	b := &bench{out: out}
+	b := &bench{out: out, begin: simulated}
 	f := flag.NewFlagSet("resident", flag.ContinueOnError)
 	f.StringVar(&b.bin, "bin", "bin", "folder of the two binaries and of resident-daemon")
 	days := f.Int("days", 10, "simulated days")
-	f.Float64Var(&b.limit, "limit", 14, "MB of resident memory allowed at the end")
+	f.Float64Var(&b.limit, "limit", 0, "MB of resident memory allowed at the end (default: 14, with --calls 11)")
 	f.Float64Var(&b.growth, "growth", 5, "percent that the last days but the first may add")
 	rest := f.Duration("rest", 5*time.Second, "of the machine's own time before memory is measured; a router rests 30 s between two looks, in which Go gives memory back")
 	f.StringVar(&b.memLimit, "gomemlimit", "10MiB", "as the service sets it: 10MiB on a router with 64 MB of RAM")
 	f.StringVar(&b.percent, "gogc", "50", "as the service sets it")
+	calls := f.Int("calls", 0, "instead: ask the agent that is shipped so many times, and measure then")
+	idle := f.Duration("idle", 0, "with --calls: and then what it costs for so long when nobody asks")
+	anon := f.Float64("anon-limit", 5, "with --calls: MB of it allowed that are no file's")
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	allowed := 14.0
+	if *calls > 0 {
+		b.begin, allowed = time.Now().UTC().Truncate(5*time.Minute), 11
+	}
+	if b.limit == 0 {
+		b.limit = allowed
 	}
 	if b.dir, err = os.MkdirTemp(memory(), "np"); err != nil {
 		return err
 	}
 	b.root = filepath.Join(b.dir, "router")
 	defer func() { err = errors.Join(err, b.stop(), os.RemoveAll(b.dir)) }()
-	for _, step := range []func(context.Context) error{b.makeRouter, b.fill, b.startRelay, b.startAgent} {
+	start := b.startAgent
+	if *calls > 0 {
+		start = b.startShipped
+	}
+	for _, step := range []func(context.Context) error{b.makeRouter, b.fill, b.startRelay, start} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	fmt.Fprintf(out, "history of %s at the start: %s; GOMEMLIMIT=%s GOGC=%s\n", before, size(filepath.Join(b.root, "tmp/netpilot")), b.memLimit, b.percent)
+	if *calls > 0 {
+		return b.used(ctx, *calls, *rest, *idle, *anon)
+	}
 	var first, last float64
 	for day := 1; day <= *days; day++ {
 		if err := b.day(ctx); err != nil {
@@ -126,15 +146,15 @@ func measure(ctx context.Context, args []string, out io.Writer) (err error) {
 			return ctx.Err()
 		case <-time.After(*rest):
 		}
-		var anon, peak float64
-		if last, anon, peak, err = b.resident(); err != nil {
+		var private, peak float64
+		if last, private, peak, err = b.resident(); err != nil {
 			return err
 		}
 		if day == 1 {
 			first = last
 		}
 		fmt.Fprintf(out, "day %2d: VmRSS %.2f MB (%.2f MB of it not of files), at most %.2f MB since the start; history %s; %.2f ms of CPU a look, calls included\n",
-			day, last, anon, peak, size(filepath.Join(b.root, "tmp/netpilot")), b.cpu()/float64(b.looks))
+			day, last, private, peak, size(filepath.Join(b.root, "tmp/netpilot")), b.cpu()/float64(b.looks))
 	}
 	grown := 100 * (last - first) / first
 	fmt.Fprintf(out, "%d calls, %d failed; VmRSS %.2f MB at the end, %+.1f %% since day 1\n", b.calls, b.failed, last, grown)
@@ -209,7 +229,7 @@ func (b *bench) refresh(since time.Duration) error {
 	if err := b.nlbwmon.Refresh(); err != nil {
 		return err
 	}
-	at := begin.Add(since - time.Second)
+	at := b.begin.Add(since - time.Second)
 	return os.Chtimes(filepath.Join(b.root, "tmp/0.db"), at, at)
 }
 
@@ -320,7 +340,7 @@ func (b *bench) makeRouter(context.Context) error {
 		Now: func() time.Time {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			return begin.Add(b.since)
+			return b.begin.Add(b.since)
 		},
 	})
 	if err != nil {
@@ -344,7 +364,7 @@ func (b *bench) fill(context.Context) error {
 	}
 	const step = 5 * time.Minute
 	records := make([]usage.Record, 40)
-	for now := begin.Add(-before); now.Before(begin); {
+	for now := b.begin.Add(-before); now.Before(b.begin); {
 		for i := range records {
 			n := uint64((now.Unix()/300*31 + int64(i)*977) % 30_000_000)
 			records[i] = usage.Record{MAC: device((i + now.Hour()*7) % devices), Family: usage.FamilyIPv4, Proto: 6, Port: uint16(i % 8),
@@ -360,7 +380,7 @@ func (b *bench) fill(context.Context) error {
 			return err
 		}
 	}
-	return store.Close(begin)
+	return store.Close(b.begin)
 }
 
 func (b *bench) startRelay(ctx context.Context) error {
@@ -400,7 +420,7 @@ func (b *bench) certificate(cert, key, ca string) error {
 		return err
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: begin.AddDate(-1, 0, 0), NotAfter: begin.AddDate(20, 0, 0), IsCA: true, BasicConstraintsValid: true,
+		SerialNumber: big.NewInt(1), NotBefore: simulated.AddDate(-1, 0, 0), NotAfter: simulated.AddDate(20, 0, 0), IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
@@ -437,6 +457,11 @@ func (b *bench) startAgent(ctx context.Context) error {
 	}
 	_, _ = waits.Close(), passed.Close() // they are the child's
 	b.waits, b.passed = bufio.NewReader(fromAgent), toAgent
+	return b.awaitLink(ctx)
+}
+
+// awaitLink waits until the relay has the router, and learns its id.
+func (b *bench) awaitLink(ctx context.Context) error {
 	return await(ctx, "the link", func() bool {
 		body, err := b.get(ctx, "/api/routers")
 		if err != nil || !bytes.Contains(body, []byte(`"online":true`)) {
