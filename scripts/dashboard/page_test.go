@@ -2,7 +2,9 @@ package dashboard
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,13 +13,16 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/netpilot/netpilot/pkg/usage"
+	"github.com/netpilot/netpilot/relay/store/sqlite"
 	"github.com/netpilot/netpilot/scripts/browser"
+	"github.com/netpilot/netpilot/scripts/fleet/play"
 	"github.com/netpilot/netpilot/scripts/home"
 )
 
@@ -223,12 +228,14 @@ func TestDashboard(t *testing.T) {
 	w.Screenshot("sign-in-refused")
 	w.signIn("Authorization: Bearer " + w.reader)
 
+	w.testNumbers()
 	w.testFleet()
 	w.testRouter()
 	w.testDevice()
 	w.testOffline()
 	w.testRename()
 	w.testPhone()
+	w.testMany()
 	w.testBreaks()
 
 	// Nothing ran that was a name, and nothing was asked of anybody else.
@@ -247,6 +254,22 @@ func TestDashboard(t *testing.T) {
 		}
 		if strings.Contains(to, "npk_") {
 			t.Errorf("a key is in an address: %s", to)
+		}
+	}
+}
+
+// testNumbers compares how bytes are written with the command line's way.
+func (w *world) testNumbers() {
+	numbers := []uint64{0, 1, 1023, 1024, 1075, 1126, 800_000, 799_999, 1<<20 - 1, 1 << 20, 1<<20 + 1<<18, 3<<20 + 3<<18, 1<<40 + 1<<38, 123_456_789_012, 1<<53 - 1}
+	list, err := json.Marshal(numbers)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var got []string
+	w.Eval(fmt.Sprintf(`import('/dashboard/dom.js').then(({ bytes }) => %s.map(bytes))`, list), &got)
+	for i, n := range numbers {
+		if text := browser.Plain(got[i]); text != usage.Bytes(n) {
+			w.t.Errorf("%d bytes: got %s, want %s", n, text, usage.Bytes(n))
 		}
 	}
 }
@@ -387,6 +410,23 @@ func (w *world) testRouter() {
 		w.t.Error("no stream of live rates was asked for")
 	}
 	w.Screenshot("router")
+	// They pause while nobody sees the page.
+	last := func(hidden bool) string {
+		before := len(w.Requests)
+		w.Eval(fmt.Sprintf(`Object.defineProperty(document, 'hidden', { value: %t, configurable: true }), document.dispatchEvent(new Event('visibilitychange'))`, hidden), nil)
+		for {
+			w.Eval(`new Promise(requestAnimationFrame).then(() => true)`, nil) // hears of what the page asks
+			if i := slices.IndexFunc(w.Requests[before:], func(to string) bool { return strings.Contains(to, "/api/stream") }); i >= 0 {
+				return w.Requests[before+i]
+			}
+		}
+	}
+	if to := last(true); live(to) {
+		w.t.Errorf("while the page is hidden it follows %s", to)
+	}
+	if to := last(false); !live(to) {
+		w.t.Errorf("when the page is seen again it follows %s", to)
+	}
 	w.Click(`#usage button[data-value="1"]`)
 	w.Wait(`document.querySelectorAll('#usage .slot').length >= 23 || document.querySelector('#usage .empty')`)
 	w.Screenshot("router-today")
@@ -483,7 +523,7 @@ func (w *world) testOffline() {
 		}
 	}
 	// Its devices' services are not known, and the page says so.
-	w.view("/router/" + w.cellar + "/02%3A77%3A00%3A00%3A00%3A11")
+	w.view("/router/" + w.cellar + "/02:77:00:00:00:11")
 	w.Wait(`document.querySelector('#services').textContent.includes('when it is online again') && document.querySelector('#device [data-stale]')`)
 	// A router that is not there, and one that is none.
 	w.view("/router/" + strings.Repeat("0", 64))
@@ -547,15 +587,57 @@ func (w *world) testPhone() {
 	w.Window(1280, false)
 }
 
+// testMany is a fleet of more routers than a page has, which come and go.
+func (w *world) testMany() {
+	many := &play.Network{Seed: "dashboard", Routers: 28, Devices: 1, Since: time.Now().Truncate(usage.FiveMinutes)}
+	db, err := sqlite.Open(w.t.Context(), filepath.Join(w.relay.Data, "relay.db"))
+	if err == nil {
+		err = errors.Join(many.Enrol(w.t.Context(), db, nil), db.Close())
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.view("/")
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 25 && document.querySelector('#routers .pager span').textContent == '1–25 of 30'`)
+	w.Wait(`document.querySelector('#sums .figure').textContent == '1 of 30' && document.querySelector('#link.open')`)
+	// They come while the page is open, and nobody looks again.
+	fleet, err := play.NewFleet(many, w.relay.URL, "")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(w.t.Context())
+	var played sync.WaitGroup
+	played.Go(func() { fleet.Run(ctx) }) // ends with ctx
+	w.Wait(`document.querySelector('#sums .figure').textContent == '29 of 30'`)
+	w.Click(`[data-focus=next]`)
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 5 && document.querySelector('#routers .pager span').textContent == '26–30 of 30' && document.querySelector('[data-focus=next]').disabled`)
+	var list struct{ Routers []routerItem }
+	w.get("/api/routers?sort=name&limit=25&offset=25", &list)
+	for i, r := range list.Routers {
+		w.same(fmt.Sprintf("#routers tbody tr:nth-child(%d)", i+1), func() []string { return []string{r.Name, r.ID[:12]} })
+	}
+	w.Screenshot("fleet-large")
+	// One that knows neither rates nor much of itself: what it lacks is left out.
+	w.Click(`#routers tbody a`)
+	w.Wait(`document.querySelectorAll('#devices tbody tr').length == 1 && document.querySelector('#state').textContent.includes('there is no nlbwmon')`)
+	w.Click("#live button")
+	w.Wait(`document.querySelector('#live').textContent.includes('has no method') && document.querySelector('#live button').textContent == 'Show live rates' && document.querySelector('#link.open')`)
+	w.view("/")
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 25`)
+	stop()
+	played.Wait()
+	w.Wait(`document.querySelector('#sums .figure').textContent == '1 of 30'`)
+}
+
 // testBreaks is the relay that goes and comes back, and the key that ends.
 func (w *world) testBreaks() {
 	w.view("/")
-	w.Wait(`document.querySelector('#link.open')`)
+	w.Wait(`document.querySelector('#link.open') && document.querySelectorAll('#routers tbody tr').length == 25`)
 	w.relay.Stop()
 	w.Wait(`document.querySelector('#link.broken').textContent == 'Reconnecting…'`)
 	w.Eval(`document.dispatchEvent(new Event('visibilitychange'))`, nil)
 	w.Wait(`document.querySelector('#gone').textContent.includes('cannot be reached')`)
-	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 2`) // what was shown stays
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 25`) // what was shown stays
 	w.Click(`#routers th button[data-focus=sort-name]`)
 	w.view("/router/" + w.attic)
 	w.Wait(`document.querySelector('#devices .empty').textContent == 'Waiting for the relay.' && document.querySelector('#gone').textContent.includes('cannot be reached')`)
@@ -572,8 +654,8 @@ func (w *world) testBreaks() {
 	w.Wait(`document.querySelector('#refused').textContent.includes('unknown, expired or revoked') && sessionStorage.length == 0`)
 	w.Screenshot("key-revoked")
 	w.signIn(w.reader)
-	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 2`)
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 25`)
 	// A reload goes on with the key of the tab.
 	w.Call("Page.reload", nil, nil)
-	w.Wait(`!document.querySelector('#who').hidden && document.querySelectorAll('#routers tbody tr').length == 2`)
+	w.Wait(`!document.querySelector('#who').hidden && document.querySelectorAll('#routers tbody tr').length == 25`)
 }

@@ -16,16 +16,16 @@ import (
 // Relay is one that serves on loopback until the test ends or Stop is called.
 type Relay struct {
 	URL  string
+	Data string // its data directory
 	Stop func()
 
-	t    *testing.T
-	data string
+	t *testing.T
 }
 
 // NewRelay starts a relay with a data directory of its own.
 func NewRelay(t *testing.T) *Relay {
 	t.Helper()
-	r := &Relay{t: t, data: filepath.Join(t.TempDir(), "relay")}
+	r := &Relay{t: t, Data: filepath.Join(t.TempDir(), "relay")}
 	r.Serve("127.0.0.1:0")
 	t.Cleanup(func() { r.Stop() })
 	return r
@@ -38,7 +38,7 @@ func (r *Relay) Serve(address string) {
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	go func() { // ends with ctx
 		ended <- relay.Serve(ctx, relay.Config{
-			Version: "1.2.3", Listen: address, Data: r.data, Log: slog.New(slog.DiscardHandler), Drain: time.Second,
+			Version: "1.2.3", Listen: address, Data: r.Data, Log: slog.New(slog.DiscardHandler), Drain: time.Second,
 			Ready: func(url string) error { ready <- url; return nil },
 		})
 	}()
@@ -62,7 +62,7 @@ func (r *Relay) Serve(address string) {
 func (r *Relay) Admin(args ...string) string {
 	r.t.Helper()
 	var out, complaints bytes.Buffer
-	args = slices.Concat([]string{"netpilot-relay"}, args[:2], []string{"--data", r.data}, args[2:])
+	args = slices.Concat([]string{"netpilot-relay"}, args[:2], []string{"--data", r.Data}, args[2:])
 	if exit := relay.Run(context.Background(), "1.2.3", args, strings.NewReader(""), &out, &complaints); exit != 0 {
 		r.t.Fatalf("%s: exit code %d: %s", args, exit, complaints.String())
 	}

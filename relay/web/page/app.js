@@ -165,8 +165,8 @@ class App {
 		};
 		this.#link(null);
 		let view;
-		if (kind == 'router' && /^[0-9a-f]{64}$/.test(id || '') && mac)
-			view = device(context, id, decodeURIComponent(mac));
+		if (kind == 'router' && /^[0-9a-f]{64}$/.test(id || '') && /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(mac || ''))
+			view = device(context, id, mac);
 		else if (kind == 'router' && /^[0-9a-f]{64}$/.test(id || ''))
 			view = router(context, id);
 		else

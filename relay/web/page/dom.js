@@ -28,6 +28,8 @@ export function bytes(n) {
 	let unit = 0;
 	for (n = Number(n) || 0; n >= 1024 && unit < UNITS.length - 1; unit++)
 		n /= 1024;
+	if (n % 1 == 0.25) // a tie, which Go rounds to the even digit
+		n -= 0.05;
 	return (unit ? n.toFixed(1) : String(Math.round(n))) + '\u00a0' + UNITS[unit];
 }
 
@@ -131,22 +133,28 @@ export class Panel {
 	}
 
 	/* Shows what render makes of what ask answers. An answer that another load,
-	   or signal, has overtaken is dropped. */
+	   or signal, has overtaken is dropped; ask may look whether it was. */
 	async load(signal, ask, render) {
 		const turn = ++this.#turn;
 		const late = () => signal.aborted || turn != this.#turn;
 		this.element.setAttribute('aria-busy', 'true');
 		let answer, error;
 		try {
-			answer = await ask();
+			answer = await ask(late);
 		} catch (failed) {
 			error = failed;
 		}
 		if (late())
 			return;
 		this.element.removeAttribute('aria-busy');
-		if (!error)
-			return render(answer);
+		if (!error) {
+			try {
+				render(answer);
+				return;
+			} catch (failed) { // a router may say anything
+				error = new Error(`This page does not understand what was answered: ${failed.message}`);
+			}
+		}
 		if (error.code != 'UNREACHABLE')
 			this.show(problem(error, () => this.load(signal, ask, render)));
 		else if (!this.body.firstChild) // the page says above why, and all is asked again when the relay is back

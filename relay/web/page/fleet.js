@@ -72,15 +72,15 @@ export function fleet({ relay, signal, say, follow }) {
 	} }, text);
 
 	/* The fleet's sums take a while the first time, and go on where they were. */
-	const sums = query => relay.get('/api/fleet/summary', query, signal).catch(error => {
-		if (error.code != 'ROUTER_TIMEOUT' || signal.aborted)
+	const sums = (query, late) => relay.get('/api/fleet/summary', query, signal).catch(error => {
+		if (error.code != 'ROUTER_TIMEOUT' || late())
 			throw error;
-		return sums(query);
+		return sums(query, late);
 	});
 
-	const loadTiles = () => tiles.load(signal, async () => {
+	const loadTiles = () => tiles.load(signal, async late => {
 		try {
-			return { sum: (await sums({ days: 1, limit: TOP })).data };
+			return { sum: (await sums({ days: 1, limit: TOP }, late)).data };
 		} catch (error) {
 			if (error.code != 'NO_HISTORY')
 				throw error;
@@ -100,7 +100,7 @@ export function fleet({ relay, signal, say, follow }) {
 			answer.none && tile('Usage', '–', answer.none));
 	});
 
-	const loadSpan = () => span.load(signal, () => sums({ days: state.days, limit: TOP }), ({ data: s }) => {
+	const loadSpan = () => span.load(signal, late => sums({ days: state.days, limit: TOP }, late), ({ data: s }) => {
 		if (!s.total_bytes) {
 			span.show(h('p', { class: 'empty' }, s.total_routers ? 'Nothing was counted in these days yet. Routers send what they counted every minute.' : 'There is no router to count.'));
 			return;
@@ -114,7 +114,7 @@ export function fleet({ relay, signal, say, follow }) {
 			chart('Usage by day', days(first, s.period_days, totals), 'Day'),
 			h('div', { class: 'two' },
 				h('div', {}, h('h3', {}, 'Largest devices'), largest('Largest devices', s.top_devices.map(d => ({
-					name: h('a', { href: `#/router/${d.router_id}/${encodeURIComponent(d.mac)}` }, named(d.alias || d.hostname || d.mac)),
+					name: h('a', { href: `#/router/${d.router_id}/${d.mac}` }, named(d.alias || d.hostname || d.mac)),
 					note: named(d.router_name || d.router_id.slice(0, 12)), rx: d.bytes_rx, tx: d.bytes_tx, total: d.total_bytes, part: d.percentage })))),
 				h('div', {}, h('h3', {}, 'Largest routers'), largest('Largest routers', s.top_routers.map(r => ({
 					name: away({ id: r.router_id, text: routerName(r) }), note: r.online ? '' : 'offline',

@@ -8,7 +8,7 @@ export const SPANS = [ [ 1, 'Today' ], [ 7, '7 days' ], [ 30, '30 days' ] ];
 
 const PAGE = 50, TOP = 10, PUSHES = 15_000;
 
-export const deviceName = d => d.alias || d.hostname || d.vendor || d.mac;
+export const deviceName = d => String(d.alias || d.hostname || d.vendor || d.mac);
 
 /* Says of an answer how old it is, where that is not now. */
 export const staleness = meta => meta.stale && h('p', { class: 'note warn', 'data-stale': true },
@@ -159,9 +159,10 @@ export function router(context, id) {
 	});
 
 	const loadUsage = () => usage.load(signal, () => Promise.all([
+		state.placed, // whose zone it is by
 		relay.get('/api/device-usage/summary', { ...query, days: state.days, limit: TOP }, signal),
 		relay.get('/api/device-usage/history', { ...query, days: state.days, resolution: state.days == 1 ? '1h' : '1d' }, signal)
-	]), ([ { data: s, meta }, { data: past } ]) => {
+	]), ([ , { data: s, meta }, { data: past } ]) => {
 		if (!s.total_bytes) {
 			usage.show(staleness(meta), h('p', { class: 'empty' }, 'Nothing was counted in this time yet.'));
 			return;
@@ -175,7 +176,7 @@ export function router(context, id) {
 			gap && h('p', { class: 'quiet' }, `Not counted: ${instant(gap.from)} to ${instant(gap.to)}, `, named(gap.reason), s.gaps.length > 1 && `; ${count(s.gaps.length - 1)} earlier`),
 			h('div', { class: 'two' },
 				h('div', {}, h('h3', {}, 'Largest devices'), largest('Largest devices', s.top_devices.map(d => ({
-					name: h('a', { href: `#/router/${id}/${encodeURIComponent(d.mac)}` }, named(deviceName(d))), rx: d.bytes_rx, tx: d.bytes_tx, total: d.total_bytes, part: d.percentage })))),
+					name: h('a', { href: `#/router/${id}/${d.mac}` }, named(deviceName(d))), rx: d.bytes_rx, tx: d.bytes_tx, total: d.total_bytes, part: d.percentage })))),
 				h('div', {}, h('h3', {}, 'Largest services'), largest('Largest services', s.top_services.map(v => ({
 					name: named(v.service), rx: v.bytes_rx, tx: v.bytes_tx, total: v.total_bytes, part: v.percentage }))))));
 	});
@@ -199,7 +200,7 @@ export function router(context, id) {
 	const columns = [
 		{ title: 'Device', sort: 'name', order: 'ascending', cell: d => renamable(context, id, d, {
 			show: () => [ dot(d.online ? 'good' : '', d.online === null ? 'not known whether it is there' : d.online ? 'there now' : 'away'),
-				h('a', { href: `#/router/${id}/${encodeURIComponent(d.mac)}` }, named(deviceName(d))) ],
+				h('a', { href: `#/router/${id}/${d.mac}` }, named(deviceName(d))) ],
 			editing: now => { state.editing = now; },
 			renamed: () => { loadDevices(); loadUsage(); }
 		}) },
@@ -276,7 +277,7 @@ export function router(context, id) {
 			press.focus({ preventScroll: true });
 	}
 
-	const all = () => { loadHead(); loadStatus(); loadUsage(); loadDevices(); };
+	const all = () => { state.placed = loadHead(); loadStatus(); loadUsage(); loadDevices(); };
 	const pushes = throttle(PUSHES, signal, () => { loadUsage(); loadDevices(); });
 	let listening = new AbortController(), opened = false;
 	function listen() {
@@ -296,7 +297,7 @@ export function router(context, id) {
 				}
 			} else if (name == 'usage' || name == 'lost')
 				pushes();
-			else if (name == 'usage.live') {
+			else if (name == 'usage.live' && Array.isArray(data.data?.devices)) {
 				state.total = data.data;
 				state.broken = null;
 				state.rates = new Map(data.data.devices.map(d => [ d.mac, d ]));
