@@ -44,7 +44,7 @@ func (p *program) doctor() *cli.Command {
 }
 
 func (p *program) runDoctor(c *cli.Context) error {
-	r, err := p.router(c)
+	r, _, err := p.damagedRouter(c) // a finding tells of the damage
 	if err != nil {
 		return err
 	}
@@ -69,11 +69,12 @@ func (p *program) runDoctor(c *cli.Context) error {
 	report := r.truth.Examine(c.Context)
 	done()
 	if c.Bool("json") || !terminal(p.stdout) {
-		text, err := json.MarshalIndent(report, "", "  ")
-		if err != nil {
+		out := json.NewEncoder(p.stdout)
+		out.SetIndent("", "  ")
+		out.SetEscapeHTML(false) // commands with && are to be read
+		if err := out.Encode(report); err != nil {
 			return err
 		}
-		fmt.Fprintf(p.stdout, "%s\n", text)
 	} else if err := writeReport(p.stdout, report); err != nil {
 		return err
 	}

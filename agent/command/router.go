@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,11 +45,18 @@ type router struct {
 
 // router reads the configuration and wires the parts that need no daemon.
 func (p *program) router(c *cli.Context) (*router, error) {
-	r := &router{root: filepath.Clean(c.String("root"))}
-	var err error
-	if r.config, r.warnings, err = config.Load(r.root); err != nil {
+	r, damage, err := p.damagedRouter(c)
+	if err = cmp.Or(damage, err); err != nil {
 		return nil, err
 	}
+	return r, nil
+}
+
+// damagedRouter is router, with defaults in the place of what cannot be read;
+// damage is what that is.
+func (p *program) damagedRouter(c *cli.Context) (r *router, damage, err error) {
+	r = &router{root: filepath.Clean(c.String("root"))}
+	r.config, r.warnings, damage = config.Load(r.root)
 	if r.config.CAFile != "" {
 		r.caFile = r.path(r.config.CAFile)
 	}
@@ -56,12 +64,10 @@ func (p *program) router(c *cli.Context) (*router, error) {
 		r.clientCert, r.clientKey = r.path(r.config.ClientCert), r.path(r.config.ClientKey)
 	}
 	nlbwmonConfig, err := config.ReadNlbwmon(r.root)
-	if err != nil {
-		return nil, err
-	}
+	damage = cmp.Or(damage, err)
 	order, err := r.byteOrder(c.String("byte-order"))
 	if err != nil {
-		return nil, err
+		return nil, damage, err
 	}
 	// Facts like the zone dress the answers up; a router without them works.
 	facts, _ := config.ReadRouter(r.root)
@@ -103,7 +109,7 @@ func (p *program) router(c *cli.Context) (*router, error) {
 	r.agent.Baseline = p.baseline(r)
 	r.agent.Fresh = p.fresh(r)
 	r.examine(p, nlbwmonConfig)
-	return r, nil
+	return r, damage, nil
 }
 
 // know has the answers name devices by what the router's files say, and by

@@ -235,8 +235,10 @@ func (r *Router) failed(req Request, tried []Attempt) error {
 		switch {
 		case usage.KindOf(err) != usage.Internal:
 			return err
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, nlbwmon.ErrEmpty):
+		case req.Period != 0 && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, nlbwmon.ErrEmpty)):
 			return usage.Errorf(usage.NotFound, "%w; see: netpilot-agent nlbw -c list", err)
+		case errors.Is(err, fs.ErrNotExist):
+			return usage.Errorf(usage.NotFound, "%w", err)
 		}
 		return usage.Errorf(usage.Unavailable, "%w", err)
 	}

@@ -114,6 +114,7 @@ type check struct {
 // checks is the table of all.
 func checks() []check {
 	return []check{
+		{"config", "config-damaged", false, checkConfig},
 		{"nlbwmon", "nlbwmon-missing nlbwmon-stopped nlbwmon-frozen nlbwmon-permission nlbwmon-failing", false, checkNlbwmon},
 		{"conntrack", "conntrack-missing conntrack-acct conntrack-events-off", true, checkConntrack},
 		{"events", "conntrack-events", false, checkEvents},
