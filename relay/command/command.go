@@ -72,6 +72,7 @@ A first start, each line in a terminal of its own:
 			p.keyCommand(),
 			p.auditCommand(),
 			p.backupCommand(),
+			p.healthCommand(),
 			p.completionCommand(),
 			p.versionCommand(),
 		},

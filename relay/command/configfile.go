@@ -46,7 +46,7 @@ func readConfig(c *cli.Context) error {
 	}
 	var values map[string]any
 	if _, err := toml.DecodeFile(file, &values); err != nil {
-		return fmt.Errorf("read %s: %w", file, err)
+		return fmt.Errorf("read %s: %w; correct it, or name another file with --config FILE", file, err)
 	}
 	for name, value := range values {
 		known := slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f.Names()[0] == name })

@@ -173,7 +173,7 @@ func (p *program) routerRotate(c *cli.Context) error {
 		if len(ids) == 0 {
 			p.record(c, db, "", store.Key{}, fmt.Sprintf("all %d routers", n))
 		}
-		fmt.Fprintf(p.stderr, "%d routers are asked for a new secret; netpilot-relay audit says when they changed.\n", n)
+		fmt.Fprintf(p.stderr, "Asked for a new secret: %d; netpilot-relay audit says when they changed.\n", n)
 		return nil
 	})
 }

@@ -173,6 +173,7 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	if cfg.Shadow {
 		backends.Shadow = legacy.NewShadow(backends.Legacy, cfg.Log)
 		defer backends.Shadow.Close()
+		counted.Shadow(backends.Shadow.Counts)
 	}
 	exposed := make(map[string]http.Handler, len(measured))
 	for path, h := range measured {

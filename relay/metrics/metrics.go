@@ -19,6 +19,7 @@ import (
 	"github.com/netpilot/netpilot/relay/api"
 	"github.com/netpilot/netpilot/relay/audit"
 	"github.com/netpilot/netpilot/relay/hub"
+	"github.com/netpilot/netpilot/relay/legacy"
 	"github.com/netpilot/netpilot/relay/store"
 )
 
@@ -123,6 +124,20 @@ func (m *Metrics) Answered(d *api.Done) {
 	}
 	m.requests.WithLabelValues(path, strconv.Itoa(d.Status)).Inc()
 	m.reqTime.WithLabelValues(path).Observe(d.Took.Seconds())
+}
+
+// Shadow has the comparisons with the old server's answers counted, too.
+func (m *Metrics) Shadow(counts func() legacy.Counts) {
+	for result, of := range map[string]func(legacy.Counts) int64{
+		"same":      func(c legacy.Counts) int64 { return c.Same },
+		"different": func(c legacy.Counts) int64 { return c.Different },
+		"failed":    func(c legacy.Counts) int64 { return c.Failed },
+		"skipped":   func(c legacy.Counts) int64 { return c.Skipped },
+	} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "netpilot_shadow_comparisons_total",
+			Help: "Answers compared with the old server's (--shadow), by result.", ConstLabels: prometheus.Labels{"result": result}},
+			func() float64 { return float64(of(counts())) }))
+	}
 }
 
 // Recorded counts what the gateway has to say.

@@ -20,6 +20,7 @@ import (
 	"github.com/netpilot/netpilot/relay/api"
 	"github.com/netpilot/netpilot/relay/audit"
 	"github.com/netpilot/netpilot/relay/hub"
+	"github.com/netpilot/netpilot/relay/legacy"
 	"github.com/netpilot/netpilot/relay/store"
 	"github.com/netpilot/netpilot/relay/store/sqlite"
 	"github.com/netpilot/netpilot/relay/store/storetest"
@@ -84,6 +85,7 @@ func used(t *testing.T, m *Metrics) {
 	m.Answered(&api.Done{Path: "/api/routers", Status: 200, Took: time.Millisecond})
 	m.Answered(&api.Done{Status: 404})
 	m.Recorded(&audit.Entry{Method: "link.open", Result: audit.OK})
+	m.Shadow(func() legacy.Counts { return legacy.Counts{Same: 7, Different: 8, Failed: 9, Skipped: 10} })
 }
 
 func TestMetrics(t *testing.T) {
@@ -107,6 +109,10 @@ func TestMetrics(t *testing.T) {
 		`netpilot_connections_ended_total 4`,
 		`netpilot_store_bytes 5`,
 		`netpilot_pushes_waiting 6`,
+		`netpilot_shadow_comparisons_total{result="same"} 7`,
+		`netpilot_shadow_comparisons_total{result="different"} 8`,
+		`netpilot_shadow_comparisons_total{result="failed"} 9`,
+		`netpilot_shadow_comparisons_total{result="skipped"} 10`,
 	} {
 		if !strings.Contains(text, want) && !strings.Contains(text, strings.ReplaceAll(want, "r\"", "r\\\"")) {
 			t.Errorf("no %s in\n%s", want, text)

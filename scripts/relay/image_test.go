@@ -29,6 +29,7 @@ type image struct {
 	user       syscall.Credential
 	env        []string
 	entrypoint []string
+	health     []string
 }
 
 // build follows the Dockerfile: its RUN line in this tree with the paths of
@@ -67,6 +68,11 @@ func build(t *testing.T) *image {
 			i.user = syscall.Credential{Uid: i.number(uid), Gid: i.number(gid)}
 		case "ENV":
 			i.env = append(i.env, strings.Fields(rest)...)
+		case "HEALTHCHECK":
+			_, list, _ := strings.Cut(rest, " CMD ")
+			if err := json.Unmarshal([]byte(list), &i.health); err != nil {
+				t.Fatal(err)
+			}
 		case "ENTRYPOINT":
 			if err := json.Unmarshal([]byte(rest), &i.entrypoint); err != nil {
 				t.Fatal(err)
@@ -119,11 +125,15 @@ func (i *image) copy(stage string, words []string) {
 
 // command is the image's program with arguments, as its user in its root.
 func (i *image) command(env string, args ...string) *exec.Cmd {
-	cmd := exec.Command(i.entrypoint[0], append(i.entrypoint[1:], args...)...)
-	cmd.Path = i.entrypoint[0] // of its root, not of ours
+	return i.exec(env, append(append([]string{}, i.entrypoint...), args...))
+}
+
+func (i *image) exec(env string, line []string) *exec.Cmd {
+	cmd := exec.Command(line[0], line[1:]...)
+	cmd.Path = line[0] // of its root, not of ours
 	cmd.Err = nil
 	cmd.Dir = "/"
-	cmd.Env = append(append([]string{}, i.env...), env)
+	cmd.Env = append(append([]string{}, i.env...), strings.Fields(env)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: i.root, Credential: &i.user, Pdeathsig: syscall.SIGKILL}
 	return cmd
 }
@@ -173,7 +183,7 @@ func TestImage(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	serve := i.command("TZ=Asia/Tokyo", "serve", "--listen", addr)
+	serve := i.command("TZ=Asia/Tokyo NETPILOT_RELAY_LISTEN="+addr, "serve")
 	var log bytes.Buffer
 	serve.Stderr = &log
 	if err := serve.Start(); err != nil {
@@ -207,6 +217,9 @@ func TestImage(t *testing.T) {
 	if err != nil || time.Since(stamp).Abs() > time.Hour {
 		t.Errorf("got timestamp %q, %v, want the time of Tokyo", answer.Metadata.Timestamp, err)
 	}
+	if said, err := i.exec("NETPILOT_RELAY_LISTEN="+addr, i.health).CombinedOutput(); err != nil || !strings.Contains(string(said), "healthy") {
+		t.Errorf("the health check: %v: %s", err, said)
+	}
 	if key := i.run("key", "create", "--name", "test"); !strings.HasPrefix(key, "npk_") {
 		t.Errorf("key: got %q", key)
 	}
@@ -219,6 +232,9 @@ func TestImage(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("the relay ended with %v: %s", err, log.String())
+	}
+	if said, err := i.exec("NETPILOT_RELAY_LISTEN="+addr, i.health).CombinedOutput(); err == nil {
+		t.Errorf("the health check of a relay that has stopped: %s", said)
 	}
 	if first, _, _ := strings.Cut(log.String(), "\n"); !json.Valid([]byte(first)) {
 		t.Errorf("the log is not JSON: %s", first)

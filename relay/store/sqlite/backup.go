@@ -28,7 +28,7 @@ func (db *DB) Backup(ctx context.Context, path string) (err error) {
 	}
 	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) // SQLite takes an empty file
 	if err != nil {
-		return fmt.Errorf("make the backup: %w", err)
+		return fmt.Errorf("make the backup: %w; make the directory, or name another file with --to", err)
 	}
 	defer func() {
 		err = errors.Join(err, f.Close())
