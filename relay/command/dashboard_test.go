@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/netpilot/netpilot/relay/web"
 )
 
 // The dashboard takes nothing from the backends of the old commands server:
@@ -17,6 +19,14 @@ func TestDashboardAndTheOldServer(t *testing.T) {
 		page    = "<!doctype html>"
 		refusal = `{"success":false`
 	)
+	pages, err := web.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	pages.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	_, rest, _ := strings.Cut(w.Body.String(), `<script type="module" src="`)
+	script, _, _ := strings.Cut(rest, `"`)
 	type request struct {
 		method, path, accept string
 		key                  bool
@@ -30,7 +40,7 @@ func TestDashboardAndTheOldServer(t *testing.T) {
 		"alone": {false, false, []request{
 			{"GET", "/", browser, false, 200, page},
 			{"HEAD", "/", browser, false, 200, ""},
-			{"GET", "/dashboard/app.js", "*/*", false, 200, "/*"},
+			{"GET", script, "*/*", false, 200, "/*"},
 			{"GET", "/", "*/*", true, 404, refusal},
 			{"GET", "/dashboard/x.js", browser, true, 404, refusal},
 			{"POST", "/", browser, true, 404, refusal},
@@ -38,8 +48,8 @@ func TestDashboardAndTheOldServer(t *testing.T) {
 		"before the old server": {true, false, []request{
 			{"GET", "/", browser, false, 200, page},
 			{"GET", "/", browser, true, 200, page},
-			{"GET", "/dashboard/app.js", "*/*", false, 200, "/*"},
-			{"POST", "/dashboard/app.js", "*/*", true, 405, refusal},
+			{"GET", script, "*/*", false, 200, "/*"},
+			{"POST", script, "*/*", true, 405, refusal},
 			{"GET", "/", "*/*", true, 200, "old GET /"},
 			{"GET", "/", "*/*", false, 401, refusal},
 			{"POST", "/?x=1", browser, true, 200, "old POST /?x=1"},
@@ -47,11 +57,11 @@ func TestDashboardAndTheOldServer(t *testing.T) {
 		}},
 		"switched off": {false, true, []request{
 			{"GET", "/", browser, true, 404, refusal},
-			{"GET", "/dashboard/app.js", "*/*", true, 404, refusal},
+			{"GET", script, "*/*", true, 404, refusal},
 		}},
 		"switched off before the old server": {true, true, []request{
 			{"GET", "/", browser, true, 200, "old GET /"},
-			{"GET", "/dashboard/app.js", "*/*", false, 401, refusal},
+			{"GET", script, "*/*", false, 401, refusal},
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

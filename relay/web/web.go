@@ -17,8 +17,13 @@ import (
 	"time"
 )
 
-// Prefix is where the page's scripts and style are. The page itself is at /.
+// Prefix is below which the page's scripts and style are, in a folder named
+// after what they hold. The page itself is at /.
 const Prefix = "/dashboard/"
+
+// keepFor is how long browsers keep scripts and style without asking again:
+// what has changed has another address.
+const keepFor = "public, max-age=31536000, immutable"
 
 // page holds the files as they are served, index.html among them.
 //
@@ -45,37 +50,45 @@ type Dashboard struct {
 }
 
 type file struct {
-	name, kind, tag string
-	text, packed    []byte // packed by gzip
+	name, kind, tag, keep string
+	text, packed          []byte // packed by gzip
 }
 
 // New reads the files that are in the program.
 func New() (*Dashboard, error) {
+	list, err := fs.ReadDir(page, "page") // sorted
+	if err != nil {
+		return nil, err
+	}
+	texts, all := make(map[string][]byte), sha256.New()
+	for _, e := range list {
+		text, err := page.ReadFile(path.Join("page", e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		texts[e.Name()] = text
+		fmt.Fprintf(all, "%s %d\n%s", e.Name(), len(text), text) // never fails
+	}
+	folder := Prefix + base64.RawURLEncoding.EncodeToString(all.Sum(nil)[:9]) + "/"
 	d := &Dashboard{files: make(map[string]file)}
-	err := fs.WalkDir(page, "page", func(name string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
+	for name, text := range texts {
+		f := file{name: name, kind: types[path.Ext(name)], keep: keepFor, text: text}
+		at := folder + name
+		if name == "index.html" {
+			at, f.keep = "/", "no-cache" // kept, but only shown when the relay says that it is the same
+			f.text = bytes.ReplaceAll(text, []byte(`"`+Prefix), []byte(`"`+folder))
 		}
-		f := file{name: path.Base(name), kind: types[path.Ext(name)]}
 		if f.kind == "" {
-			return fmt.Errorf("%s has no media type", name)
-		}
-		if f.text, err = page.ReadFile(name); err != nil {
-			return err
+			return nil, fmt.Errorf("%s has no media type", name)
 		}
 		if f.packed, err = pack(f.text); err != nil {
-			return err
+			return nil, err
 		}
 		sum := sha256.Sum256(f.text)
 		f.tag = base64.RawURLEncoding.EncodeToString(sum[:12])
-		at := Prefix + f.name
-		if f.name == "index.html" {
-			at = "/"
-		}
 		d.files[at] = f
-		return nil
-	})
-	return d, err
+	}
+	return d, nil
 }
 
 func pack(text []byte) ([]byte, error) {
@@ -117,9 +130,8 @@ func names(h http.Header, header, value string) bool {
 	return false
 }
 
-// ServeHTTP answers GET and HEAD of what Has said is the dashboard's.
-// Browsers keep the files and ask each time whether they are still the same,
-// so that after an upgrade no old script asks a new relay.
+// ServeHTTP answers GET and HEAD of what Has said is the dashboard's. After an
+// upgrade no old script asks a new relay: the page names the new ones.
 func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f := d.files[r.URL.Path]
 	h := w.Header()
@@ -128,7 +140,7 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-cache")
+	h.Set("Cache-Control", f.keep)
 	h.Set("Vary", "Accept, Accept-Encoding")
 	text, tag := f.text, f.tag
 	if names(r.Header, "Accept-Encoding", "gzip") {

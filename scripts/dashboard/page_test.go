@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/netpilot/netpilot/pkg/usage"
+	relay "github.com/netpilot/netpilot/relay/command"
 	"github.com/netpilot/netpilot/relay/store/sqlite"
 	"github.com/netpilot/netpilot/scripts/browser"
 	"github.com/netpilot/netpilot/scripts/fleet/play"
@@ -50,9 +51,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, Browser: browser.New(t, shots), relay: home.NewRelay(t), client: &http.Client{Transport: &http.Transport{}, Timeout: soon}}
-	t.Cleanup(w.client.CloseIdleConnections)
-	w.reader = w.relay.Admin("key", "create", "--name", "reader")
+	w := newRelay(t)
 	w.writer = w.relay.Admin("key", "create", "--name", "writer", "--scope", "write")
 	attic := w.router("attic", "02:77:00:00:00:01")
 	w.attic = w.known(attic, 1)
@@ -63,6 +62,15 @@ func newWorld(t *testing.T) *world {
 	w.get("/api/device-usage/status?routerId="+w.cellar, nil)
 	cellar.Stop()
 	w.until("the second router is offline", func() bool { return !w.router1(w.cellar).Online })
+	return w
+}
+
+// newRelay is a relay without routers, and a browser.
+func newRelay(t *testing.T, changes ...func(*relay.Config)) *world {
+	t.Helper()
+	w := &world{t: t, Browser: browser.New(t, shots), relay: home.NewRelay(t, changes...), client: &http.Client{Transport: &http.Transport{}, Timeout: soon}}
+	t.Cleanup(w.client.CloseIdleConnections)
+	w.reader = w.relay.Admin("key", "create", "--name", "reader")
 	return w
 }
 
@@ -237,8 +245,34 @@ func TestDashboard(t *testing.T) {
 	w.testPhone()
 	w.testMany()
 	w.testBreaks()
+	w.harmless()
+}
 
-	// Nothing ran that was a name, and nothing was asked of anybody else.
+// TestNothing is the dashboard of a relay to which no router came yet, and that
+// keeps nothing.
+func TestNothing(t *testing.T) {
+	w := newRelay(t, func(cfg *relay.Config) { cfg.NoHistory = true })
+	w.Window(390, true)
+	w.Go(w.relay.URL + "/")
+	w.signIn(w.reader)
+	w.Wait(`document.querySelector('#routers .empty').textContent.includes('netpilot-relay enrolment create')`)
+	w.Wait(`document.querySelector('#sums').textContent.includes('0 of 0') && document.querySelector('#span').textContent.includes('There is no router')`)
+	w.Screenshot("nothing")
+	w.enrol(&play.Network{Seed: "dashboard", Routers: 2, Devices: 1})
+	w.Call("Page.reload", nil, nil)
+	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 2 && document.querySelector('#routers tbody').textContent.includes('not said yet')`)
+	w.Wait(`document.querySelector('#sums').textContent.includes('0 of 2') && document.querySelector('#sums').textContent.includes('keeps no history')`)
+	w.Wait(`document.querySelector('#span').textContent.includes('keeps no history')`)
+	w.fits(390)
+	w.Screenshot("no-history")
+	w.harmless()
+}
+
+// harmless checks that nothing ran that was a name, and that nothing was asked
+// of anybody else.
+func (w *world) harmless() {
+	w.t.Helper()
+	t := w.t
 	var hurt bool
 	w.Eval(`window.hurt !== undefined`, &hurt)
 	if hurt {
@@ -266,7 +300,7 @@ func (w *world) testNumbers() {
 		w.t.Fatal(err)
 	}
 	var got []string
-	w.Eval(fmt.Sprintf(`import('/dashboard/dom.js').then(({ bytes }) => %s.map(bytes))`, list), &got)
+	w.Eval(fmt.Sprintf(`import(document.querySelector('script').src.replace('app.js', 'dom.js')).then(({ bytes }) => %s.map(bytes))`, list), &got)
 	for i, n := range numbers {
 		if text := browser.Plain(got[i]); text != usage.Bytes(n) {
 			w.t.Errorf("%d bytes: got %s, want %s", n, text, usage.Bytes(n))
@@ -587,16 +621,22 @@ func (w *world) testPhone() {
 	w.Window(1280, false)
 }
 
-// testMany is a fleet of more routers than a page has, which come and go.
-func (w *world) testMany() {
-	many := &play.Network{Seed: "dashboard", Routers: 28, Devices: 1, Since: time.Now().Truncate(usage.FiveMinutes)}
+// enrol adds simulated routers.
+func (w *world) enrol(n *play.Network) {
+	w.t.Helper()
 	db, err := sqlite.Open(w.t.Context(), filepath.Join(w.relay.Data, "relay.db"))
 	if err == nil {
-		err = errors.Join(many.Enrol(w.t.Context(), db, nil), db.Close())
+		err = errors.Join(n.Enrol(w.t.Context(), db, nil), db.Close())
 	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// testMany is a fleet of more routers than a page has, which come and go.
+func (w *world) testMany() {
+	many := &play.Network{Seed: "dashboard", Routers: 28, Devices: 1, Since: time.Now().Truncate(usage.FiveMinutes)}
+	w.enrol(many)
 	w.view("/")
 	w.Wait(`document.querySelectorAll('#routers tbody tr').length == 25 && document.querySelector('#routers .pager span').textContent == '1–25 of 30'`)
 	w.Wait(`document.querySelector('#sums .figure').textContent == '1 of 30' && document.querySelector('#link.open')`)

@@ -19,13 +19,15 @@ type Relay struct {
 	Data string // its data directory
 	Stop func()
 
-	t *testing.T
+	t       *testing.T
+	changes []func(*relay.Config)
 }
 
-// NewRelay starts a relay with a data directory of its own.
-func NewRelay(t *testing.T) *Relay {
+// NewRelay starts a relay with a data directory of its own, configured as the
+// changes say.
+func NewRelay(t *testing.T, changes ...func(*relay.Config)) *Relay {
 	t.Helper()
-	r := &Relay{t: t, Data: filepath.Join(t.TempDir(), "relay")}
+	r := &Relay{t: t, changes: changes, Data: filepath.Join(t.TempDir(), "relay")}
 	r.Serve("127.0.0.1:0")
 	t.Cleanup(func() { r.Stop() })
 	return r
@@ -36,12 +38,14 @@ func (r *Relay) Serve(address string) {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan string, 1), make(chan error, 1)
-	go func() { // ends with ctx
-		ended <- relay.Serve(ctx, relay.Config{
-			Version: "1.2.3", Listen: address, Data: r.Data, Log: slog.New(slog.DiscardHandler), Drain: time.Second,
-			Ready: func(url string) error { ready <- url; return nil },
-		})
-	}()
+	cfg := relay.Config{
+		Version: "1.2.3", Listen: address, Data: r.Data, Log: slog.New(slog.DiscardHandler), Drain: time.Second,
+		Ready: func(url string) error { ready <- url; return nil },
+	}
+	for _, change := range r.changes {
+		change(&cfg)
+	}
+	go func() { ended <- relay.Serve(ctx, cfg) }() // ends with ctx
 	r.Stop = func() {
 		r.Stop = func() {}
 		cancel()
