@@ -57,8 +57,8 @@ type conn struct {
 	ws     *websocket.Conn
 	router usage.RouterID // whose secret or certificate it came with
 	from   string         // the client's address
-	log    *slog.Logger
-	done   chan struct{} // closed by the first Close
+	relay  *slog.Logger   // see log
+	done   chan struct{}  // closed by the first Close
 
 	once   sync.Once
 	code   int // set before done is closed, like reason
@@ -79,8 +79,12 @@ type conn struct {
 }
 
 func newConn(ws *websocket.Conn, router usage.RouterID, from string, p proof, shared *buffers, log *slog.Logger) *conn {
-	return &conn{ws: ws, router: router, from: from, proof: p, buffers: shared, log: log, done: make(chan struct{})}
+	return &conn{ws: ws, router: router, from: from, proof: p, buffers: shared, relay: log, done: make(chan struct{})}
 }
+
+// log says whom it is about. It is made when there is something to say, since
+// a link has nothing to say for months.
+func (c *conn) log() *slog.Logger { return c.relay.With("router", c.router, "from", c.from) }
 
 // proofNow is what the connection has for itself now.
 func (c *conn) proofNow() (proof, time.Time) {

@@ -54,7 +54,7 @@ func (g *Gateway) ServeConnect(w http.ResponseWriter, r *http.Request) {
 	if upErr != nil {
 		return // the upgrader has answered
 	}
-	c := newConn(ws, router.ID, r.RemoteAddr, p, &g.buffers, g.log.With("router", router.ID, "from", r.RemoteAddr))
+	c := newConn(ws, router.ID, r.RemoteAddr, p, &g.buffers, g.log)
 	if !g.add(c) {
 		c.refuse()
 		return

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,7 +83,7 @@ type Gateway struct {
 	draining bool
 	rotating int
 	rotate   map[usage.RouterID]time.Time // whose secret is to change, not before when
-	conns    map[usage.RouterID]map[*conn]struct{}
+	conns    map[usage.RouterID][]*conn
 	noted    map[usage.RouterID]time.Time // routers whose presence changed since it was written down, with the last frame
 }
 
@@ -94,7 +95,7 @@ func New(s Store, h Hub, log *slog.Logger) *Gateway {
 		log:   log,
 		upgrader: websocket.Upgrader{
 			HandshakeTimeout: wire.WriteWithin,
-			ReadBufferSize:   1 << 10, // each link has one; what is larger goes by it
+			ReadBufferSize:   512, // each link has one; what is larger goes by it
 			WriteBufferSize:  4 << 10,
 			WriteBufferPool:  new(sync.Pool), // most links are idle: they share
 			Subprotocols:     []string{wire.Subprotocol},
@@ -107,7 +108,7 @@ func New(s Store, h Hub, log *slog.Logger) *Gateway {
 		poke:     make(chan struct{}, 1),
 		reading:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		rotate:   make(map[usage.RouterID]time.Time),
-		conns:    make(map[usage.RouterID]map[*conn]struct{}),
+		conns:    make(map[usage.RouterID][]*conn),
 		noted:    make(map[usage.RouterID]time.Time),
 	}
 }
@@ -151,9 +152,7 @@ func (g *Gateway) beginDrain() []*conn {
 	g.draining = true
 	var list []*conn
 	for _, conns := range g.conns {
-		for c := range conns {
-			list = append(list, c)
-		}
+		list = append(list, conns...)
 	}
 	return list
 }
@@ -172,10 +171,7 @@ func (g *Gateway) add(c *conn) bool {
 	if g.draining || len(g.conns[c.router]) >= maxConns {
 		return false
 	}
-	if g.conns[c.router] == nil {
-		g.conns[c.router] = make(map[*conn]struct{})
-	}
-	g.conns[c.router][c] = struct{}{}
+	g.conns[c.router] = append(g.conns[c.router], c)
 	g.links.Add(1)
 	return true
 }
@@ -184,8 +180,10 @@ func (g *Gateway) add(c *conn) bool {
 func (g *Gateway) remove(c *conn) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.conns[c.router], c)
-	if len(g.conns[c.router]) == 0 {
+	rest := slices.DeleteFunc(g.conns[c.router], func(other *conn) bool { return other == c })
+	if len(rest) > 0 {
+		g.conns[c.router] = rest
+	} else {
 		delete(g.conns, c.router)
 	}
 	g.links.Done()

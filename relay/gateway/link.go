@@ -31,7 +31,7 @@ func (g *Gateway) greet(c *conn) *hub.Link {
 	var cursor *uint64
 	if err == nil {
 		if cursor, err = g.cursorOf(c.router); err != nil {
-			c.log.Error("look up how far a router's history is kept", "err", err)
+			c.log().Error("look up how far a router's history is kept", "err", err)
 			c.Close(wire.CloseWait, fmt.Sprintf("wait=%d", int(comeBack.Seconds())))
 		}
 	}
@@ -40,7 +40,7 @@ func (g *Gateway) greet(c *conn) *hub.Link {
 		c.sayClose()
 		c.linger()
 		g.record(audit.Entry{Who: audit.Router, Router: c.router, Method: "link.open", Result: "refused", Address: c.from, Detail: c.reason})
-		c.log.Info("link refused", "code", c.code, "reason", c.reason)
+		c.log().Info("link refused", "code", c.code, "reason", c.reason)
 		return nil
 	}
 
@@ -60,7 +60,7 @@ func (g *Gateway) greet(c *conn) *hub.Link {
 		g.wantRotation(c.router)
 	}
 	g.record(audit.Entry{Who: audit.Router, Router: c.router, Method: "link.open", Result: audit.OK, Address: c.from, Detail: "agent " + hello.AgentVersion})
-	c.log.Info("link opened", "name", hello.Name, "model", hello.Model, "agent", hello.AgentVersion)
+	c.log().Info("link opened", "name", hello.Name, "model", hello.Model, "agent", hello.AgentVersion)
 	return link
 }
 
@@ -84,7 +84,7 @@ func (g *Gateway) stay(c *conn, link *hub.Link) {
 // need not wait for a goodbye.
 func (g *Gateway) leave(c *conn, link *hub.Link) {
 	if p := recover(); p != nil { // one router's frame must not end all the others' links
-		c.log.Error("link ended by a fault of the relay", "err", fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		c.log().Error("link ended by a fault of the relay", "err", fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 		c.Close(codeLost, "reader ended")
 	}
 	g.hub.Detach(link)
@@ -93,7 +93,7 @@ func (g *Gateway) leave(c *conn, link *hub.Link) {
 	c.linger()
 	g.record(audit.Entry{Who: audit.Router, Router: c.router, Method: "link.close", Result: audit.OK, Address: c.from,
 		Detail: strings.TrimSpace(fmt.Sprintf("%d %s", c.code, c.reason))})
-	c.log.Info("link closed", "age", time.Since(link.Since()).Round(time.Second), "code", c.code, "reason", c.reason)
+	c.log().Info("link closed", "age", time.Since(link.Since()).Round(time.Second), "code", c.code, "reason", c.reason)
 }
 
 // readHello reads the first frame, which must be hello of the router that the

@@ -102,7 +102,7 @@ func (g *Gateway) pushFailed(c *conn, err error) *usage.Error {
 		return e
 	}
 	if g.storeFails.CompareAndSwap(false, true) {
-		c.log.Error("history cannot be kept; routers try again", "err", err)
+		c.log().Error("history cannot be kept; routers try again", "err", err)
 	}
 	return errBusy(storeRetry, "the relay cannot keep history now")
 }

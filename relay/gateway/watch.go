@@ -97,7 +97,7 @@ func (g *Gateway) endOld(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, conns := range g.conns {
-		for c := range conns {
+		for _, c := range conns {
 			if _, until := c.proofNow(); !until.IsZero() && !now.Before(until) {
 				c.Close(wire.CloseReplaced, "this secret was replaced by a newer one")
 			}
@@ -108,11 +108,7 @@ func (g *Gateway) endOld(now time.Time) {
 func (g *Gateway) connsOf(id usage.RouterID) []*conn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	list := make([]*conn, 0, len(g.conns[id]))
-	for c := range g.conns[id] {
-		list = append(list, c)
-	}
-	return list
+	return slices.Clone(g.conns[id])
 }
 
 // note has the router's presence written down soon.
