@@ -57,6 +57,9 @@ func TestBadParams(t *testing.T) {
 		{paged, `{"mac":"` + longer + `"}`, "not a MAC address"},
 		{paged, `{"group":7}`, "bad params"},
 		{paged, `{"name":["tv"]}`, "bad params"},
+		{paged, `{"category":"nonsense",` + mac + `}`, "choose one of streaming"},
+		{one("usage.summary"), `{"category":"nonsense"}`, "choose one of streaming"},
+		{one("usage.summary"), `{"by":"vendor"}`, "choose group or category"},
 
 		{lists, `{"sort":"name"}`, "choose total, rx, tx or conns"},
 		{lists, `{"sort":"` + longer + `"}`, "cannot sort by"},

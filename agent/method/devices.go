@@ -72,6 +72,9 @@ func (a *Agent) callDevices(_ context.Context, _ Access, params json.RawMessage)
 	case p.Limit < 0 || p.Offset < 0:
 		return nil, usage.Errorf(usage.Invalid, "limit and offset must not be negative")
 	}
+	if err := p.Filter.Check(); err != nil {
+		return nil, err
+	}
 	keeper := a.Devices()
 	all := keeper.Devices()
 	if p.MAC != "" {

@@ -63,6 +63,9 @@ func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessag
 	if p.Limit < 0 || p.Offset < 0 {
 		return nil, usage.Errorf(usage.Invalid, "limit and offset must not be negative")
 	}
+	if err := p.Filter.Check(); err != nil {
+		return nil, err
+	}
 	if p.By == "" {
 		p.By = "total"
 	}
@@ -109,6 +112,9 @@ func (a *Agent) callHistory(ctx context.Context, _ Access, params json.RawMessag
 func (a *Agent) Summary(ctx context.Context, span usage.Span, filter usage.Filter, by string) (*usage.Summary, error) {
 	if a.History == nil {
 		return nil, errNoHistory()
+	}
+	if err := filter.Check(); err != nil {
+		return nil, err
 	}
 	if by != "" && usage.LabelBy(by) == nil {
 		return nil, usage.Errorf(usage.Invalid, "cannot sum devices by %q; choose group or category", usage.Clean(by, 32))

@@ -58,6 +58,9 @@ type Query struct {
 // Usage answers a query. The error names every source that failed; an answer
 // with Damage holds the good rows of a file that broke off.
 func (a *Agent) Usage(ctx context.Context, q Query) (*usage.Answer, error) {
+	if err := q.Filter.Check(); err != nil {
+		return nil, err
+	}
 	var tally usage.Tally
 	var rows recordList
 	var sink usage.Sink = &tally

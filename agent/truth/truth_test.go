@@ -181,6 +181,7 @@ func TestFaults(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, f := range faults() {
 		t.Run(f.name, func(t *testing.T) {
+			t.Parallel() // most of the time is the disk's, and a frozen nlbwmon's
 			s := healthy(t)
 			f.stage(s)
 			report := s.Examine(t.Context())

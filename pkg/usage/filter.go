@@ -13,6 +13,14 @@ type Filter struct {
 // Empty tells whether the filter takes every device.
 func (f *Filter) Empty() bool { return *f == Filter{} }
 
+// Check refuses a category that no device can have, which would match nothing.
+func (f *Filter) Check() error {
+	if f.Category != "" && !IsCategory(strings.ToLower(f.Category)) {
+		return Errorf(Invalid, "no category %q; choose one of %s", Clean(f.Category, 32), CategoryList())
+	}
+	return nil
+}
+
 // Matches tells whether a device is asked for.
 func (f *Filter) Matches(id *Identity) bool {
 	return (f.Group == "" || strings.EqualFold(f.Group, id.Group)) &&
