@@ -12,7 +12,7 @@ const (
 	restEvery = 20 * time.Second
 	// worthGiving is the least memory worth a collection of garbage to give it
 	// back to the system, in bytes.
-	worthGiving = 16 << 20
+	worthGiving = 8 << 20
 )
 
 // memory is what the runtime says of its heap, in bytes.
@@ -37,7 +37,7 @@ func readMemory() memory {
 // atRest tells whether so little was done since an earlier look that a
 // collection is no burden, and much is held from busier times.
 func (m memory) atRest(before memory) bool {
-	return m.allocated-before.allocated < m.live/4+worthGiving/4 && m.held > m.live/4+worthGiving
+	return m.allocated-before.allocated < m.live/4+worthGiving/2 && m.held > m.live/4+worthGiving
 }
 
 // giveBack gives memory back to the system when the relay is at rest, until
