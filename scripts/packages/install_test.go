@@ -34,12 +34,18 @@ func serve(t *testing.T, dir string) (url string, change func(dir string)) {
 // scriptFeed is a feed for x86_64 whose agent is the stand-in.
 func scriptFeed(t *testing.T, keyDir, version string) string {
 	t.Helper()
+	return feedFor(t, keyDir, version, "x86_64", "amd64")
+}
+
+// feedFor is one for another architecture, of the build of that name.
+func feedFor(t *testing.T, keyDir, version, arch, build string) string {
+	t.Helper()
 	bin, out := t.TempDir(), filepath.Join(t.TempDir(), "feed")
-	if err := os.WriteFile(filepath.Join(bin, "netpilot-agent-amd64"), []byte(strings.ReplaceAll(fakeAgent, "%s", version)), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(bin, "netpilot-agent-"+build), []byte(strings.ReplaceAll(fakeAgent, "%s", version)), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	err := run(context.Background(), []string{"--binaries", bin, "--source", "../../openwrt-package", "--out", out, "--keys", keyDir,
-		"--version", version, "--epoch", "1764000000", "--archs", "x86_64"}, io.Discard)
+		"--version", version, "--epoch", "1764000000", "--archs", arch}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,18 +268,36 @@ func realApk(t *testing.T, feed, keyDir string) *router {
 	return r
 }
 
+// packageFile brings the agent's package in the folder onto the router.
+func (r *router) packageFile(dir, to string) {
+	r.t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "netpilot-agent*.[ai]pk"))
+	r.check(err)
+	if len(files) != 1 {
+		r.t.Fatalf("packages in %s: %v", dir, files)
+	}
+	r.copy(files[0], to, 0o644)
+}
+
 // TestRealManagers has the real opkg and apk, where they are on PATH, install,
-// upgrade, refuse and remove in a scratch root.
+// upgrade, go back, refuse and remove in a scratch root.
 func TestRealManagers(t *testing.T) {
 	for _, m := range []struct {
 		name    string
 		router  func(t *testing.T, feed, keyDir string) *router
 		dir     string
 		upgrade [][]string
-		fresh   string // where an upgrade puts the new configuration
+		back    [][]string
+		fresh   string   // where an upgrade puts the new configuration
+		file    []string // installs the file whose name follows, signed or not
+		foreign string   // what it says of another architecture
 	}{
-		{"opkg", realOpkg, "opkg/x86_64", [][]string{{"/bin/opkg", "update"}, {"/bin/opkg", "upgrade", "netpilot-agent"}}, "etc/config/netpilot-opkg"},
-		{"apk", realApk, "apk/x86_64", [][]string{{"/bin/apk", "update"}, {"/bin/apk", "upgrade"}}, "etc/config/netpilot.apk-new"},
+		{"opkg", realOpkg, "opkg/x86_64", [][]string{{"/bin/opkg", "update"}, {"/bin/opkg", "upgrade", "netpilot-agent"}},
+			[][]string{{"/bin/opkg", "--force-downgrade", "install", "/tmp/older.ipk"}},
+			"etc/config/netpilot-opkg", []string{"/bin/opkg", "install"}, "incompatible with the architectures configured"},
+		{"apk", realApk, "apk/x86_64", [][]string{{"/bin/apk", "update"}, {"/bin/apk", "upgrade"}},
+			[][]string{{"/bin/apk", "update"}, {"/bin/apk", "add", "netpilot-agent=1.2.3-r1"}, {"/bin/apk", "add", "netpilot-agent"}},
+			"etc/config/netpilot.apk-new", []string{"/bin/apk", "add", "--allow-untrusted"}, "arch: mipsel_24kc"},
 	} {
 		t.Run(m.name, func(t *testing.T) {
 			keyDir := newKeys(t)
@@ -307,12 +331,46 @@ func TestRealManagers(t *testing.T) {
 				t.Errorf("the new configuration is nowhere: %v", err)
 			}
 
+			// opkg takes no older one from a list, only a file.
+			change(first)
+			if m.name == "opkg" {
+				r.packageFile(filepath.Join(first, m.dir), "tmp/older.ipk")
+			}
+			for _, words := range m.back {
+				r.must(words...)
+			}
+			wantInOrder(t, r.calls(), "default_postinst netpilot-agent upgrade=1", "agent run --check", "instance end")
+			r.keeps(map[string]string{"etc/netpilot/identity.json": identity, "etc/config/netpilot": enabled})
+			if text, _ := os.ReadFile(r.path("usr/sbin/netpilot-agent")); !strings.Contains(string(text), "# 1.2.3") {
+				t.Error("going back left the newer binary")
+			}
+			change(second)
+
 			r.installs(0, "identity and history stay", "--uninstall")
 			wantInOrder(t, r.calls(), "default_prerm netpilot-agent upgrade=0", "disable netpilot-agent", "delete netpilot-agent")
 			r.keeps(map[string]string{"etc/netpilot/identity.json": identity})
 			if _, err := os.Stat(r.path("usr/sbin/netpilot-agent")); err == nil {
 				t.Error("the binary is still there")
 			}
+
+			// Of another CPU, and signed by nobody.
+			foreign := "tmp/foreign.apk"
+			if m.name == "opkg" {
+				foreign = "tmp/foreign.ipk"
+			}
+			r.packageFile(filepath.Join(feedFor(t, keyDir, "1.3.0", "mipsel_24kc", "mipsle"), m.name, "mipsel_24kc"), foreign)
+			if out, err := r.exec(append(m.file, "/"+foreign)...); err == nil || !strings.Contains(out, m.foreign) {
+				t.Errorf("a package for mipsel_24kc: %v, want %q in:\n%s", err, m.foreign, out)
+			}
+			unsigned := scriptFeed(t, filepath.Join(t.TempDir(), "none"), "1.3.0")
+			if m.name == "apk" {
+				r.packageFile(filepath.Join(unsigned, m.dir), "tmp/unsigned.apk")
+				if out, err := r.exec("/bin/apk", "add", "/tmp/unsigned.apk"); err == nil || !strings.Contains(out, "UNTRUSTED signature") {
+					t.Errorf("an unsigned package: %v\n%s", err, out)
+				}
+			}
+			change(unsigned)
+			r.installs(1, "not installed", "--feed", url)
 
 			// Changed on its way: the packages first, then the lists.
 			for _, pattern := range []string{"netpilot-agent*", "[Pp]ackages*"} {
