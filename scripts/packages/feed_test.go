@@ -375,19 +375,17 @@ func TestApkAsDumpShowsIt(t *testing.T) {
 // standIn are the parts of OpenWrt's build system that the Makefiles include,
 // as far as installing goes.
 var standIn = map[string]string{
-	"rules.mk":                      "INCLUDE_DIR:=$(TOPDIR)/include\nBUILD_DIR:=$(TOPDIR)/build\nINSTALL_DIR:=install -d -m0755\nINSTALL_BIN:=install -m0755\nINSTALL_DATA:=install -m0644\nINSTALL_CONF:=install -m0600\nLN:=ln -sf\n",
-	"include/package.mk":            "define BuildPackage\ninstall:\n\t$$(call Package/$(1)/install,$(DESTDIR))\nsay:\n\t@echo version=$(PKG_VERSION) user=$(USERID)\nendef\nall: install\n",
-	"luci.mk":                       "all: install\ninstall:\n\tmkdir -p $(DESTDIR)/www\n\tcp -R htdocs/. $(DESTDIR)/www/\n\tcp -R root/. $(DESTDIR)/\n",
-	"lang/golang/golang-package.mk": "GO_PKG_BUILD_BIN_DIR:=$(TOPDIR)/bin\ndefine GoBinPackage\nendef\n",
+	"rules.mk":           "INCLUDE_DIR:=$(TOPDIR)/include\nBUILD_DIR:=$(TOPDIR)/build\nINSTALL_DIR:=install -d -m0755\nINSTALL_BIN:=install -m0755\nINSTALL_DATA:=install -m0644\nINSTALL_CONF:=install -m0600\nLN:=ln -sf\n",
+	"include/package.mk": "define BuildPackage\ninstall:\n\t$$(call Package/$(1)/install,$(DESTDIR))\nsay:\n\t@echo version=$(PKG_VERSION) user=$(USERID)\ncompile:\n\t$$(call Build/Compile)\nendef\nall: install\n",
+	"luci.mk":            "all: install\ninstall:\n\tmkdir -p $(DESTDIR)/www\n\tcp -R htdocs/. $(DESTDIR)/www/\n\tcp -R root/. $(DESTDIR)/\n",
+	"lang/golang/golang-package.mk": "GO_PKG_BUILD_BIN_DIR:=$(TOPDIR)/bin\nGO_PKG_BUILD_VARS:=GOTOOLCHAIN=local\n" +
+		"define GoBinPackage\nendef\ndefine GoPackage/Build/Compile\n\t@for a in -tags \"$(GO_PKG_TAGS)\" $(1); do echo \"arg $$a\"; done\nendef\n",
 }
 
-// TestBuildSystemInstallsTheSame runs the Makefiles' install sections: files
-// and modes are those of the packages made here.
-func TestBuildSystemInstallsTheSame(t *testing.T) {
-	if _, err := exec.LookPath("make"); err != nil {
-		t.Skip("needs make")
-	}
-	top, dest := t.TempDir(), t.TempDir()
+// buildSystem is a stand-in for OpenWrt's with our packages in its feed.
+func buildSystem(t *testing.T) (top, feed string) {
+	t.Helper()
+	top = t.TempDir()
 	for path, text := range standIn {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(top, path)), 0o755); err != nil {
 			t.Fatal(err)
@@ -396,10 +394,70 @@ func TestBuildSystemInstallsTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	feed := filepath.Join(top, "net")
+	feed = filepath.Join(top, "net")
 	if err := os.CopyFS(feed, os.DirFS("../../openwrt-package")); err != nil {
 		t.Fatal(err)
 	}
+	return top, feed
+}
+
+// TestBuildSystemBuildsTheSame: the feed's Makefile gives Go what the
+// repository's does, and makes the overlay first.
+func TestBuildSystemBuildsTheSame(t *testing.T) {
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Skip("needs make")
+	}
+	ours, err := exec.Command("make", "-C", "../..", "--no-print-directory", "-n", "agent").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make(map[string]bool)
+	for _, word := range strings.Fields(string(ours)) {
+		if name, value, _ := strings.Cut(word, "="); name == "-tags" || name == "-gcflags" {
+			want[name+" "+value] = true
+		}
+	}
+	if len(want) < 3 {
+		t.Fatalf("no flags in %s", ours)
+	}
+	top, feed := buildSystem(t)
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := filepath.Join(top, "overlay")
+	out, err := exec.Command("make", "-C", filepath.Join(feed, "netpilot-agent"), "--no-print-directory", "TOPDIR="+top,
+		"PKG_BUILD_DIR="+root, "AGENT_OVERLAY="+overlay, "compile").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	got, flag, replaces := make(map[string]bool), "", ""
+	for line := range strings.Lines(string(out)) {
+		word, ok := strings.CutPrefix(strings.TrimSpace(line), "arg ")
+		if rest, isOverlay := strings.CutPrefix(word, "-overlay="); ok && isOverlay {
+			replaces = rest
+		} else if ok && strings.HasPrefix(word, "-") {
+			flag = word
+		} else if ok {
+			got[flag+" "+strings.TrimSpace(word)] = true
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if _, err := os.Stat(replaces); err != nil || filepath.Dir(replaces) != overlay {
+		t.Errorf("overlay %q: %v", replaces, err)
+	}
+}
+
+// TestBuildSystemInstallsTheSame runs the Makefiles' install sections: files
+// and modes are those of the packages made here.
+func TestBuildSystemInstallsTheSame(t *testing.T) {
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Skip("needs make")
+	}
+	top, feed := buildSystem(t)
+	dest := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(top, "bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
