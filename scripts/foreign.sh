@@ -50,6 +50,7 @@ run armv6 arm qemu-arm-static mips-be
 run mips64 mips-be "qemu-mips64-static -cpu Loongson-3A4000" x86_64
 run mips64le mipsel "qemu-mips64el-static -cpu Loongson-3A4000" mips-be
 run riscv64 aarch64 qemu-riscv64-static mips-be
+run loong64 aarch64 qemu-loongarch64-static mips-be
 run arm64 aarch64 qemu-aarch64-static mips-be
 # qemu-i386 7.2 cannot run Go programs; an x86_64 kernel can, if it was built to.
 if dist/netpilot-agent-386 --version 2>/dev/null | grep -q '^netpilot-agent version'; then

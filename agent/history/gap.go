@@ -65,7 +65,7 @@ func parseGap(base int64, payload []byte) (g usage.Gap, seq uint64, err error) {
 	return g, seq, f.err
 }
 
-// Gaps gives the gaps that overlap r, oldest first.
+// Gaps gives the gaps that overlap r, oldest first, in the store's zone.
 func (s *Store) Gaps(r usage.Range) ([]usage.Gap, error) {
 	v := s.view(false, func(g *segment) bool { return g.gaps > 0 && g.end > r.From.Unix() })
 	defer v.close()
@@ -96,5 +96,8 @@ func (s *Store) Gaps(r usage.Range) ([]usage.Gap, error) {
 		keep(g)
 	}
 	sorting.Func(gaps, func(a, b usage.Gap) int { return a.From.Compare(b.From) })
+	for i := range gaps { // as buckets have it
+		gaps[i].From, gaps[i].To = gaps[i].From.In(s.opts.Location), gaps[i].To.In(s.opts.Location)
+	}
 	return gaps, nil
 }

@@ -365,3 +365,29 @@ func TestSettings(t *testing.T) {
 		t.Error("the token is in the log")
 	}
 }
+
+// TestHoursOfADayWithAnotherClock: on the days on which clocks are set, each
+// bar has the hour that the router's clock showed.
+func TestHoursOfADayWithAnotherClock(t *testing.T) {
+	b := browser.New(t, shots)
+	r := home.New(t, began)
+	r.Start()
+	open(b, serve(t, r).page("overview", "owner"), 1200, false)
+	var bars []string
+	hours := func(history string) string {
+		t.Helper()
+		b.Eval(`load('netpilot.chart').then(c => c.hours(`+history+`)).then(slots => slots.filter(s => s.rx || s.gap).map(s => s.label + ' ' + s.rx + (s.gap ? ' gap' : '')))`, &bars)
+		return strings.Join(bars, ", ")
+	}
+	got := hours(`{ from: '2026-10-25T00:00:00+02:00', gaps: [ { from: '2026-10-25T20:10:00+01:00', to: '2026-10-25T20:20:00.5+01:00' } ], buckets: [
+		{ start: '2026-10-25T01:00:00+02:00', bytes_rx: 1, bytes_tx: 0 }, { start: '2026-10-25T02:00:00+02:00', bytes_rx: 2, bytes_tx: 0 },
+		{ start: '2026-10-25T02:00:00+01:00', bytes_rx: 4, bytes_tx: 0 }, { start: '2026-10-25T23:00:00+01:00', bytes_rx: 8, bytes_tx: 0 } ] }`)
+	if want := "1:00 1, 2:00 6, 20:00 0 gap, 23:00 8"; got != want {
+		t.Errorf("in autumn: got %q, want %q", got, want)
+	}
+	got = hours(`{ from: '2026-03-29T00:00:00+01:00', gaps: [], buckets: [
+		{ start: '2026-03-29T01:00:00+01:00', bytes_rx: 1, bytes_tx: 0 }, { start: '2026-03-29T03:00:00+02:00', bytes_rx: 2, bytes_tx: 0 } ] }`)
+	if want := "1:00 1, 3:00 2"; got != want {
+		t.Errorf("in spring: got %q, want %q", got, want)
+	}
+}

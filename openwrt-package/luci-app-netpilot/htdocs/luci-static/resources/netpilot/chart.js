@@ -26,6 +26,12 @@ function step(most) {
 	return Math.max(factor * power * unit, 1);
 }
 
+/* What the router's clock showed at a time, as if its zone were UTC: days then
+   have 24 hours. The agent writes each time in the router's zone. */
+function wall(time) {
+	return Date.parse(time.slice(0, 19) + 'Z');
+}
+
 function describe(slot) {
 	const text = _('%s: %s down, %s up').format(slot.name, agent.bytes(slot.rx), agent.bytes(slot.tx));
 	return slot.gap ? '%s, %s'.format(text, _('part of it was not counted')) : text;
@@ -89,13 +95,15 @@ return baseclass.extend({
 		]);
 	},
 
-	/* The hours of a day from the history since midnight. */
+	/* The hours of a day from the history since midnight, as the router's
+	   clock shows them: the hour that it shows twice in autumn is one bar, and
+	   the one that it leaves out in spring stays empty. */
 	hours(history) {
-		const from = Date.parse(history.from), slots = [];
+		const from = wall(history.from), slots = [];
 		for (let i = 0; i < 24; i++)
 			slots.push({ at: from + i * 3600000, end: from + (i + 1) * 3600000, label: '%s:00'.format(i), name: '%s:00'.format(i), rx: 0, tx: 0 });
 		for (const bucket of history.buckets) {
-			const slot = slots[Math.min(Math.floor((Date.parse(bucket.start) - from) / 3600000), 23)];
+			const slot = slots[new Date(wall(bucket.start)).getUTCHours()];
 			slot.rx += bucket.bytes_rx;
 			slot.tx += bucket.bytes_tx;
 		}
@@ -104,7 +112,7 @@ return baseclass.extend({
 
 	/* The days of a summary. Its "from" is midnight in the router's zone. */
 	days(summary) {
-		const [ y, m, d ] = summary.from.slice(0, 10).split('-').map(Number), from = Date.parse(summary.from), slots = [];
+		const [ y, m, d ] = summary.from.slice(0, 10).split('-').map(Number), from = wall(summary.from), slots = [];
 		const totals = new Map(summary.daily_totals.map(t => [ t.date, t ]));
 		for (let i = 0; i < summary.period_days; i++) {
 			const day = new Date(Date.UTC(y, m - 1, d + i)), total = totals.get(day.toISOString().slice(0, 10));
@@ -120,7 +128,7 @@ return baseclass.extend({
 
 	gaps(slots, gaps) {
 		for (const gap of gaps || []) {
-			const from = Date.parse(gap.from), to = Date.parse(gap.to);
+			const from = wall(gap.from), to = Math.max(wall(gap.to), from + 1);
 			for (const slot of slots)
 				slot.gap = slot.gap || from < slot.end && to > slot.at;
 		}
