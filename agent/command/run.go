@@ -41,7 +41,8 @@ func (p *program) run() *cli.Command {
 			"netpilot-agent run", "as the service does; the log goes to stderr",
 			"netpilot-agent run --log-level debug", "with every call in the log",
 			"netpilot-agent run --check", "say whether it could start, and end",
-		) + "\n\nSignal USR1 says that the network or the clock is there now: it dials at once where it waits to.",
+		) + "\n\nSignal USR1 says that the network or the clock is there now: it dials at once where it waits to.\n" +
+			"TERM, INT and HUP end it in good order; procd starts it anew, with the options as they are then.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "log-level", Usage: "`LEVEL`: debug, info, warn or error (default: option log_level)"},
 			&cli.StringFlag{Name: "remote-access", Usage: "what the relay may ask `FOR`: off, read or full (default: option remote_access)"},
