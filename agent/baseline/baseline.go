@@ -211,6 +211,16 @@ type Request struct {
 	Clear bool       // take resets back instead: count from the start of the period
 }
 
+// Done tells when the reset of that id was done, if it was.
+func (s *Store) Done(id string) (at time.Time, ok bool) {
+	for _, d := range s.now().done {
+		if d.id == id {
+			return d.at, true
+		}
+	}
+	return time.Time{}, false
+}
+
 // Reset sets the baseline to the rows that take delivers, which are of the
 // period that it returns, and tells when that was. For an id that was there
 // before it only tells when.
@@ -221,10 +231,8 @@ func (s *Store) Reset(req Request, take func(usage.Sink) (nlbwmon.Period, error)
 	s.resetting.Lock()
 	defer s.resetting.Unlock()
 	old := s.now()
-	for _, d := range old.done {
-		if d.id == req.ID {
-			return d.at, true, nil
-		}
+	if at, ok := s.Done(req.ID); ok {
+		return at, true, nil
 	}
 	rows := &list{mac: req.MAC}
 	period, err := take(rows)

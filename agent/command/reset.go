@@ -112,15 +112,44 @@ func (p *program) doReset(ctx context.Context, r *router, req *method.Reset) err
 		return err
 	}
 	reply, err := local.Call(ctx, r.path(local.Path), "usage.reset", params)
-	if errors.Is(err, local.ErrNoDaemon) {
+	switch {
+	case errors.Is(err, local.ErrNoDaemon):
 		return r.agent.Do(ctx, req)
-	}
-	if err != nil {
+	case req.Hard && r.agent.Fresh != nil && usage.KindOf(err) == usage.Forbidden:
+		// The daemon sits in its jail; this process does not.
+		return p.resetBeside(ctx, r, req)
+	case err != nil:
 		return err
 	}
 	if err := json.Unmarshal(reply, req); err != nil {
 		return fmt.Errorf("read the daemon's answer: %w", err)
 	}
+	return nil
+}
+
+// resetBeside has nlbwmon begin its period anew and the daemon, which may not
+// do that, count from there.
+func (p *program) resetBeside(ctx context.Context, r *router, req *method.Reset) error {
+	if at, ok := r.agent.Baseline.Done(req.ID); ok {
+		req.ResetAt, req.Repeated = &at, true
+		return nil
+	}
+	kept, _, err := r.agent.Fresh(ctx)
+	if err != nil {
+		return err
+	}
+	params, err := json.Marshal(method.Reset{ID: req.ID})
+	if err != nil {
+		return err
+	}
+	reply, err := local.Call(ctx, r.path(local.Path), "usage.reset", params)
+	if err == nil {
+		err = json.Unmarshal(reply, req)
+	}
+	if err != nil {
+		return fmt.Errorf("nlbwmon's period began anew (its old numbers: %s), but the daemon does not count from there yet: %w; next: netpilot-agent reset --yes", strings.Join(kept, ", "), err)
+	}
+	req.Hard, req.KeptFiles = true, kept
 	return nil
 }
 

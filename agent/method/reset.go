@@ -45,7 +45,7 @@ func (a *Agent) Do(ctx context.Context, r *Reset) error {
 		case r.MAC != "" || r.Clear:
 			return usage.Errorf(usage.Invalid, "a hard reset is of everything and cannot be cleared; leave mac and clear out")
 		case a.Fresh == nil:
-			return usage.Errorf(usage.Forbidden, "a hard reset stops and starts nlbwmon, which only root on the router itself may do; without hard it needs neither")
+			return usage.Errorf(usage.Forbidden, "a hard reset stops and starts nlbwmon, which only root on the router itself may do: netpilot-agent reset --hard there, or leave hard out")
 		}
 		take = func(sink usage.Sink) (period nlbwmon.Period, err error) {
 			sink.Begin(0) // a fresh period has counted nothing
