@@ -93,7 +93,7 @@ func TestSQLiteFiles(t *testing.T) {
 				exit, stdout, stderr := runAgent(t, args...)
 				if tt.want == "" {
 					if exit != exitDone || !strings.Contains(stdout, device) || !strings.Contains(stdout, "1000") || strings.Contains(stdout, ",=cmd") ||
-						args[len(args)-3] == "record" && !strings.Contains(stdout, ",6,443,"+device+",,HTTPS,1000") {
+						args[len(args)-3] == "record" && !strings.Contains(stdout, "\n,6,443,"+device+",,HTTPS,1000") {
 						t.Errorf("%q: exit code %d, %s%s", args, exit, stdout, stderr)
 					}
 					continue

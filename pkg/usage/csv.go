@@ -65,11 +65,7 @@ func (a *Answer) cells(i int) []string {
 		return withCounters([]string{SafeCell(s.Name), strconv.Itoa(int(s.Proto)), strconv.Itoa(int(s.Port))}, s.Counters)
 	case ByRecord:
 		r := &a.Records[i]
-		family := "6"
-		if r.Family == FamilyIPv4 {
-			family = "4"
-		}
-		return withCounters([]string{family, strconv.Itoa(int(r.Proto)), strconv.Itoa(int(r.Port)), r.MAC.String(),
+		return withCounters([]string{r.familyText(), strconv.Itoa(int(r.Proto)), strconv.Itoa(int(r.Port)), r.MAC.String(),
 			ipText(r.IP()), SafeCell(serviceOf(r, a.Known))}, r.Counters())
 	case ByGroup, ByCategory:
 		s := &a.Shares[i]

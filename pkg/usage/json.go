@@ -242,11 +242,11 @@ func appendService(dst []byte, s *Service) []byte {
 }
 
 func appendRecord(dst []byte, r *Record, known Services) []byte {
-	family := byte('6')
-	if r.Family == FamilyIPv4 {
-		family = '4'
+	family := r.familyText()
+	if family == "" {
+		family = "null"
 	}
-	dst = append(append(append(dst, `{"family":`...), family), `,"proto":`...)
+	dst = append(append(append(dst, `{"family":`...), family...), `,"proto":`...)
 	dst = strconv.AppendUint(dst, uint64(r.Proto), 10)
 	dst = append(dst, `,"port":`...)
 	dst = strconv.AppendUint(dst, uint64(r.Port), 10)

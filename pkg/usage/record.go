@@ -40,6 +40,18 @@ func (r *Record) IP() netip.Addr {
 	return netip.Addr{}
 }
 
+// familyText is 4 or 6; "" where the source does not say, as one without a
+// column for the address.
+func (r *Record) familyText() string {
+	switch r.Family {
+	case FamilyIPv4:
+		return "4"
+	case FamilyIPv6:
+		return "6"
+	}
+	return ""
+}
+
 // SetIP stores a and its family.
 func (r *Record) SetIP(a netip.Addr) {
 	r.Addr = [16]byte{}

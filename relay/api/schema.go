@@ -72,7 +72,7 @@ type oneDeviceItem struct {
 }
 
 type recordItem struct {
-	Family  int     `json:"family" doc:"4 or 6."`
+	Family  *int    `json:"family" doc:"4 or 6; null if the source does not say."`
 	Proto   int     `json:"proto"`
 	Port    int     `json:"port"`
 	MAC     string  `json:"mac"`
