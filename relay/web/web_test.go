@@ -13,19 +13,15 @@ import (
 )
 
 // ask makes a request with headers, given as name and value in turn.
-func ask(t *testing.T, method, target string, headers ...string) (*http.Request, *http.Response, []byte) {
+func ask(t *testing.T, d *Dashboard, method, target string, headers ...string) (*http.Response, []byte) {
 	t.Helper()
-	d, err := New()
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := httptest.NewRequest(method, target, nil)
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
 	w := httptest.NewRecorder()
 	if !d.Has(r) {
-		return r, nil, nil
+		return nil, nil
 	}
 	d.ServeHTTP(w, r)
 	resp := w.Result()
@@ -33,7 +29,7 @@ func ask(t *testing.T, method, target string, headers ...string) (*http.Request,
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, resp, body
+	return resp, body
 }
 
 // browser is what browsers say that they take of an address that is typed in.
@@ -72,7 +68,7 @@ func TestHas(t *testing.T) {
 		{"GET", "/dashboard/web.go", browser, false},
 		{"GET", "/api/routers", browser, false},
 	} {
-		if _, resp, _ := ask(t, test.method, test.target, "Accept", test.accept); (resp != nil) != test.want {
+		if resp, _ := ask(t, d, test.method, test.target, "Accept", test.accept); (resp != nil) != test.want {
 			t.Errorf("%s %s, taking %q: got %t", test.method, test.target, test.accept, resp != nil)
 		}
 	}
@@ -88,7 +84,7 @@ func TestHeaders(t *testing.T) {
 		t.Fatalf("there are %d files", len(d.files))
 	}
 	for target, f := range d.files {
-		_, resp, body := ask(t, "GET", target, "Accept", browser)
+		resp, body := ask(t, d, "GET", target, "Accept", browser)
 		h := resp.Header
 		kind := map[string]string{".html": "text/html", ".js": "text/javascript", ".css": "text/css"}[path.Ext(f.name)]
 		if resp.StatusCode != 200 || !bytes.Equal(body, f.text) || h.Get("Content-Type") != kind+"; charset=utf-8" || h.Get("Content-Encoding") != "" {
@@ -108,14 +104,14 @@ func TestHeaders(t *testing.T) {
 				t.Errorf("%s: the policy lacks %s", target, directive)
 			}
 		}
-		if _, again, body := ask(t, "GET", target, "Accept", browser, "If-None-Match", h.Get("ETag")); again.StatusCode != 304 || len(body) > 0 || h.Get("ETag") == "" {
+		if again, body := ask(t, d, "GET", target, "Accept", browser, "If-None-Match", h.Get("ETag")); again.StatusCode != 304 || len(body) > 0 || h.Get("ETag") == "" {
 			t.Errorf("%s: asked again, got %d", target, again.StatusCode)
 		}
-		if _, head, body := ask(t, "HEAD", target, "Accept", browser); head.StatusCode != 200 || len(body) > 0 || head.ContentLength != int64(len(f.text)) {
+		if head, body := ask(t, d, "HEAD", target, "Accept", browser); head.StatusCode != 200 || len(body) > 0 || head.ContentLength != int64(len(f.text)) {
 			t.Errorf("%s: HEAD got %d", target, head.StatusCode)
 		}
 
-		_, resp, body = ask(t, "GET", target, "Accept", browser, "Accept-Encoding", "gzip, deflate, br")
+		resp, body = ask(t, d, "GET", target, "Accept", browser, "Accept-Encoding", "gzip, deflate, br")
 		z, err := gzip.NewReader(bytes.NewReader(body))
 		if err != nil || resp.Header.Get("Content-Encoding") != "gzip" || resp.Header.Get("ETag") == h.Get("ETag") {
 			t.Errorf("%s packed: %v, %v", target, err, resp.Header)

@@ -85,7 +85,7 @@ export function fleet({ relay, signal, say, follow }) {
 			if (error.code != 'NO_HISTORY')
 				throw error;
 			const total = async query => (await relay.get('/api/routers', { ...query, limit: 1 }, signal)).data.total;
-			return { none: error.message, total_routers: await total({}), online: await total({ online: true }) };
+			return { total_routers: await total({}), online: await total({ online: true }) };
 		}
 	}, answer => {
 		const s = answer.sum || answer, offline = s.total_routers - s.online;
@@ -97,10 +97,18 @@ export function fleet({ relay, signal, say, follow }) {
 				s.total_broken ? `${count(s.total_broken)} wrong` : s.total_routers > s.total_counting_unknown ? 'no fault known' : 'not said yet' ],
 				s.total_broken ? only('counting', 'broken', 'which, and why') : null,
 				s.total_counting_unknown ? only('counting', 'unknown', `${count(s.total_counting_unknown)} have not said yet`) : null),
-			answer.none && tile('Usage', '–', answer.none));
+			!answer.sum && tile('Usage', '–', 'This relay keeps no history.'));
 	});
 
-	const loadSpan = () => span.load(signal, late => sums({ days: state.days, limit: TOP }, late), ({ data: s }) => {
+	const loadSpan = () => span.load(signal, late => sums({ days: state.days, limit: TOP }, late).catch(error => {
+		if (error.code != 'NO_HISTORY')
+			throw error;
+		return { data: null };
+	}), ({ data: s }) => {
+		if (!s) {
+			span.show(h('p', { class: 'empty' }, 'This relay keeps no history, so it has no sums of its routers. Each router\'s own page asks that router.'));
+			return;
+		}
 		if (!s.total_bytes) {
 			span.show(h('p', { class: 'empty' }, s.total_routers ? 'Nothing was counted in these days yet. Routers send what they counted every minute.' : 'There is no router to count.'));
 			return;
