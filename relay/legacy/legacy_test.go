@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -269,5 +270,32 @@ func TestShadowCloseEnds(t *testing.T) {
 	s.Close() // does not wait 24 s
 	if errors.Is(s.stop.Err(), nil) || s.Counts().Failed != 1 {
 		t.Errorf("got %+v", s.Counts())
+	}
+}
+
+// An old server that is away is one line of the log, however often it is asked,
+// and so is its return.
+func TestShadowSilence(t *testing.T) {
+	var log bytes.Buffer
+	var answers atomic.Bool // not one a request: the transport asks again where it may
+	_, up := pair(t, "", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadAll(r.Body)
+		if !answers.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		fmt.Fprint(w, `{"success":true,"data":[]}`)
+	})
+	s := NewShadow(up, slog.New(slog.NewTextHandler(&log, nil)))
+	defer s.Close()
+	for _, does := range []bool{true, false, false, false, true, true} {
+		answers.Store(does)
+		s.Compare("/api/monitor/current", "", nil, Answer{200, []byte(`{"success":true,"data":[]}`)})
+		s.Wait()
+	}
+	if got := log.String(); strings.Count(got, "does not answer") != 1 || strings.Count(got, "answers again") != 1 || strings.Count(got, "\n") != 2 {
+		t.Errorf("got\n%s", got)
+	}
+	if got := s.Counts(); got != (Counts{Same: 3, Failed: 3}) {
+		t.Errorf("got %+v", got)
 	}
 }

@@ -37,6 +37,8 @@ type Shadow struct {
 	tasks sync.WaitGroup // each ends with its request, or with stop
 
 	same, different, failed, skipped atomic.Int64
+
+	silent atomic.Bool // the old server did not answer last, which is in the log
 }
 
 // Counts are what became of the comparisons so far.
@@ -106,10 +108,13 @@ func (s *Shadow) compare(path, query string, body []byte, ours Answer) {
 	theirs, err := s.up.Ask(s.stop, "GET", path, query, body)
 	if err != nil {
 		s.failed.Add(1)
-		if s.stop.Err() == nil {
-			s.log.Warn("shadow: the old server did not answer", "path", path, "err", err)
+		if s.stop.Err() == nil && !s.silent.Swap(true) {
+			s.log.Warn("shadow: the old server does not answer", "path", path, "err", err)
 		}
 		return
+	}
+	if s.silent.Swap(false) {
+		s.log.Info("shadow: the old server answers again")
 	}
 	found := Differences(path, ours, theirs)
 	if len(found) == 0 {

@@ -13,6 +13,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -131,7 +133,7 @@ func (w *world) database() string { return filepath.Join(w.data, "relay.db") }
 // serve runs the relay until the test ends.
 func (w *world) serve() {
 	w.t.Helper()
-	url, stop, err := serve(w.data, w.log, func(*relay.Config) {})
+	url, stop, err := serve(w.data, w.log, func(cfg *relay.Config) { cfg.MetricsUsage = 10_000 })
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -191,10 +193,11 @@ func (w *world) calls(n int) {
 }
 
 // pushedAll waits until the relay has all that the routers had, and compares
-// every row. The routers come again at once, instead of after the half minute
+// every row, and the counters of every device. The routers come again at once, instead of after the half minute
 // that a relay without room asks for.
 func (w *world) pushedAll() {
 	w.t.Helper()
+	began := time.Now()
 	up := w.fleet.Up()
 	if err := w.fleet.AwaitUp(w.soon, up+w.fleet.Cut(1)); err != nil {
 		w.t.Fatal(err)
@@ -206,6 +209,45 @@ func (w *world) pushedAll() {
 	if err != nil || rows == 0 {
 		w.t.Errorf("%d rows compared: %v", rows, err)
 	}
+	w.counted(began)
+}
+
+// counted checks that the counter of each device is what its router has
+// counted in so many of its first buckets, at least those that it had closed
+// when now was. It tells how many buckets that are in all.
+func (w *world) counted(now time.Time) (buckets uint64) {
+	w.t.Helper()
+	status, text := w.do("GET", "/metrics/usage")
+	if status != 200 {
+		w.t.Fatalf("got %d %.300s", status, text)
+	}
+	got := make(map[string]uint64)
+	line := regexp.MustCompile(`(?m)^netpilot_usage_rx_bytes_total{device="([0-9a-f:]+)",router="([0-9a-f]+)"} (\S+)$`)
+	for _, m := range line.FindAllStringSubmatch(text, -1) {
+		n, err := strconv.ParseFloat(m[3], 64)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		got[m[2]+m[1]] = uint64(n)
+	}
+	n := w.network
+	if len(got) != n.Routers*n.Devices {
+		w.t.Errorf("%d counters of %d devices", len(got), n.Routers*n.Devices)
+	}
+	closed := uint64(now.Sub(n.Since) / usage.FiveMinutes)
+	for i := range n.Routers {
+		for k := range n.Devices {
+			counter, sum, b := got[string(n.ID(i))+n.MAC(i, k).String()], uint64(0), uint64(0)
+			for ; sum < counter || b < closed; b++ {
+				sum += n.Moved(i, k, b).RxBytes
+			}
+			if sum != counter || b > closed+2 {
+				w.t.Errorf("the counter of device %d of router %d is %d; %d buckets come to %d", k, i, counter, b, sum)
+			}
+			buckets += b
+		}
+	}
+	return buckets
 }
 
 // do makes a request of the relay.
