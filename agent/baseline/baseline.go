@@ -230,7 +230,6 @@ func (s *Store) Reset(req Request, take func(usage.Sink) (nlbwmon.Period, error)
 	}
 	s.resetting.Lock()
 	defer s.resetting.Unlock()
-	old := s.now()
 	if at, ok := s.Done(req.ID); ok {
 		return at, true, nil
 	}
@@ -246,7 +245,7 @@ func (s *Store) Reset(req Request, take func(usage.Sink) (nlbwmon.Period, error)
 	// slower than a file.
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old = s.state
+	old := s.state
 	at = s.Now().Truncate(time.Millisecond)
 	next := &state{period: period, boot: s.Boot(), at: old.at, done: append(slices.Clone(old.done), done{req.ID, at})}
 	next.done = next.done[max(0, len(next.done)-maxDone):]
