@@ -265,7 +265,30 @@ func TestNothing(t *testing.T) {
 	w.Wait(`document.querySelector('#span').textContent.includes('keeps no history')`)
 	w.fits(390)
 	w.Screenshot("no-history")
+	w.testClocks()
 	w.harmless()
+}
+
+// testClocks draws days on which the router's clock was set.
+func (w *world) testClocks() {
+	const spring = `{ from: '2026-03-29T00:00:00+01:00', gaps: [ { from: '2026-03-29T02:30:00Z', to: '2026-03-29T02:40:00Z' } ], buckets: [
+		{ start: '2026-03-29T01:00:00+01:00', bytes_rx: 1, bytes_tx: 0 }, { start: '2026-03-29T03:00:00+02:00', bytes_rx: 2, bytes_tx: 0 }, { start: '2026-03-29T23:00:00+02:00', bytes_rx: 3, bytes_tx: 0 } ] }`
+	const autumn = `{ from: '2026-10-24T00:00:00+02:00', gaps: [ { from: '2026-10-25T22:30:00Z', to: '2026-10-25T22:40:00Z' } ], buckets: [
+		{ start: '2026-10-24T00:00:00+02:00', bytes_rx: 1, bytes_tx: 0 }, { start: '2026-10-25T00:00:00+02:00', bytes_rx: 2, bytes_tx: 0 }, { start: '2026-10-26T00:00:00+01:00', bytes_rx: 3, bytes_tx: 0 } ] }`
+	const twice = `{ from: '2026-10-25T00:00:00+02:00', gaps: [], buckets: [
+		{ start: '2026-10-25T02:00:00+02:00', bytes_rx: 1, bytes_tx: 0 }, { start: '2026-10-25T02:00:00+01:00', bytes_rx: 2, bytes_tx: 0 } ] }`
+	for call, want := range map[string]string{
+		"hours(" + spring + ")":     "01:00=1 03:00=2 04:00=0! 23:00=3",
+		"hours(" + twice + ")":      "02:00=3",
+		"daysOf(3, " + autumn + ")": "Sat, Oct 24=1 Sun, Oct 25=2! Mon, Oct 26=3",
+	} {
+		var got string
+		w.Eval(`import(document.querySelector('script').src.replace('app.js', 'chart.js')).then(({ hours, daysOf }) =>
+			`+call+`.filter(s => s.rx || s.gap).map(s => s.name + '=' + s.rx + (s.gap ? '!' : '')).join(' '))`, &got)
+		if got != want {
+			w.t.Errorf("%s: got %s, want %s", call, got, want)
+		}
+	}
 }
 
 // harmless checks that nothing ran that was a name, and that nothing was asked

@@ -65,55 +65,80 @@ export function chart(title, slots, unit) {
 					h('td', { class: 'num', 'data-title': 'Up' }, bytes(s.tx))))))));
 }
 
-/* Gaps are instants, as the slots' at and end. */
-function gaps(slots, list) {
-	for (const gap of list || [])
-		for (const slot of slots)
-			slot.gap ||= Date.parse(gap.from) < slot.end && Date.parse(gap.to) > slot.at;
-	return slots;
-}
-
 const minutes = stamp => {
 	const m = /([+-])(\d\d):(\d\d)$/.exec(stamp);
 	return m ? (m[1] == '-' ? -1 : 1) * (60 * m[2] + Number(m[3])) : 0;
 };
 
-/* The hours of a day of the router's own zone, of a history by the hour since
-   midnight. Only its timestamps know the zone's offset, and on the two days when
-   clocks jump it changes. */
-export function hours(history) {
-	const from = Date.parse(history.from), date = history.from.slice(0, 10), found = new Map();
-	for (const bucket of history.buckets) {
-		const i = Math.floor((Date.parse(bucket.start) - from) / HOUR), at = found.get(i) || { start: bucket.start, rx: 0, tx: 0 };
-		at.rx += bucket.bytes_rx;
-		at.tx += bucket.bytes_tx;
-		found.set(i, at);
-	}
-	const slots = [], most = Math.max(23, ...found.keys());
-	for (let i = 0, offset = minutes(history.from); i <= most; i++) {
-		const at = found.get(i);
-		if (at)
-			offset = minutes(at.start);
-		const local = new Date(from + i * HOUR + offset * 60_000).toISOString();
-		if (!at && local.slice(0, 10) != date)
-			break;
-		slots.push({ at: from + i * HOUR, end: from + (i + 1) * HOUR, label: local.slice(11, 16), name: local.slice(11, 16), rx: at ? at.rx : 0, tx: at ? at.tx : 0 });
-	}
-	return gaps(slots, history.gaps);
+/* What the router's clock showed at an instant, as if its zone were UTC: days
+   then have 24 hours. Only the stamps of an answer, in order of time, know the
+   zone's offset, which changes when clocks are set. */
+function clockOf(stamps) {
+	const known = stamps.map(stamp => [ Date.parse(stamp), minutes(stamp) * 60_000 ]);
+	return text => {
+		const at = Date.parse(text);
+		let offset = known[0][1];
+		for (const [ from, then ] of known)
+			if (from <= at)
+				offset = then;
+		return at + offset;
+	};
 }
 
-/* The days that begin with a date, of rows that say theirs. from is an instant,
-   if the gaps are to be told. */
-export function days(first, n, totals, from, list) {
-	const [ y, m, d ] = first.split('-').map(Number), start = Date.parse(from), slots = [];
+/* Marks the slots of which something was not counted. */
+function gaps(slots, list, clock) {
+	for (const gap of list || [])
+		for (const slot of slots)
+			slot.gap ||= clock(gap.from) < slot.at + slot.length && clock(gap.to) > slot.at;
+	return slots;
+}
+
+const stamps = history => [ history.from, ...history.buckets.map(b => b.start) ];
+
+/* The hours of a day, of a history by the hour since midnight, as the router's
+   clock showed them: the hour that it shows twice in autumn is one bar, and the
+   one that it leaves out in spring stays empty. */
+export function hours(history) {
+	const slots = [], wall = clockOf(stamps(history)), from = wall(history.from);
+	for (let i = 0; i < 24; i++) {
+		const name = String(i).padStart(2, '0') + ':00';
+		slots.push({ at: from + i * HOUR, length: HOUR, label: name, name, rx: 0, tx: 0 });
+	}
+	for (const bucket of history.buckets) {
+		const slot = slots[new Date(wall(bucket.start)).getUTCHours()];
+		slot.rx += bucket.bytes_rx;
+		slot.tx += bucket.bytes_tx;
+	}
+	return gaps(slots, history.gaps, wall);
+}
+
+/* The n days from a date on, of totals by date. */
+export function days(first, n, totals) {
+	const start = Date.parse(first + 'T00:00:00Z'), slots = [];
 	for (let i = 0; i < n; i++) {
-		const day = new Date(Date.UTC(y, m - 1, d + i)), total = totals.get(day.toISOString().slice(0, 10));
+		const day = new Date(start + i * 24 * HOUR), total = totals.get(day.toISOString().slice(0, 10));
 		slots.push({
-			at: start + i * 24 * HOUR, end: start + (i + 1) * 24 * HOUR,
+			at: day.getTime(), length: 24 * HOUR,
 			label: day.toLocaleDateString([], { timeZone: 'UTC', day: 'numeric', month: 'numeric' }),
 			name: day.toLocaleDateString([], { timeZone: 'UTC', weekday: 'short', day: 'numeric', month: 'short' }),
 			rx: total ? total.bytes_rx : 0, tx: total ? total.bytes_tx : 0
 		});
 	}
-	return gaps(slots, list);
+	return slots;
+}
+
+/* The n days of a history by the day. */
+export function daysOf(n, history) {
+	const totals = new Map();
+	for (const b of history.buckets) {
+		const date = b.start.slice(0, 10), day = totals.get(date) || { bytes_rx: 0, bytes_tx: 0 };
+		day.bytes_rx += b.bytes_rx;
+		day.bytes_tx += b.bytes_tx;
+		totals.set(date, day);
+	}
+	/* Midnights by the offset of the day; the last day has the hours that it has. */
+	const slots = days(history.from.slice(0, 10), n, totals), said = stamps(history);
+	slots.forEach(slot => { slot.at -= 60_000 * minutes(said.findLast(stamp => Date.parse(stamp.slice(0, 10)) <= slot.at) || history.from); });
+	slots.forEach((slot, i) => { slot.length = i + 1 < n ? slots[i + 1].at - slot.at : slot.length; });
+	return gaps(slots, history.gaps, Date.parse);
 }

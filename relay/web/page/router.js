@@ -1,7 +1,7 @@
 /* One router: its link, whether it counts rightly, who used what, and who does now. */
 
 import { h, bytes, both, rate, count, time, instant, zoneName, dot, named, table, pager, choice, throttle, problem, Panel } from './dom.js';
-import { chart, hours, days } from './chart.js';
+import { chart, hours, daysOf } from './chart.js';
 import { findings, tile, largest, routerName } from './fleet.js';
 
 export const SPANS = [ [ 1, 'Today' ], [ 7, '7 days' ], [ 30, '30 days' ] ];
@@ -98,19 +98,7 @@ export function renamable({ relay, me, signal, say }, id, device, { show, editin
 }
 
 /* What is drawn of a span: the hours of a day, or days. */
-export const spanOf = (n, history) => n == 1 ? hours(history)
-	: days(history.from.slice(0, 10), n, byDay(history.buckets), history.from, history.gaps);
-
-function byDay(buckets) {
-	const totals = new Map();
-	for (const b of buckets) {
-		const day = totals.get(b.start.slice(0, 10)) || { bytes_rx: 0, bytes_tx: 0 };
-		day.bytes_rx += b.bytes_rx;
-		day.bytes_tx += b.bytes_tx;
-		totals.set(b.start.slice(0, 10), day);
-	}
-	return totals;
-}
+export const spanOf = (n, history) => n == 1 ? hours(history) : daysOf(n, history);
 
 export function router(context, id) {
 	const { relay, signal, say, follow } = context;
