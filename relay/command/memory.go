@@ -2,12 +2,17 @@ package command
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
 )
 
 const (
+	// stormEvery is how often it looks for a storm, stormLinks how many new
+	// links are one.
+	stormEvery = time.Second
+	stormLinks = 250
 	// restEvery is how often the relay looks whether it is at rest.
 	restEvery = 20 * time.Second
 	// worthGiving is the least memory worth a collection of garbage to give it
@@ -35,29 +40,44 @@ func readMemory() memory {
 }
 
 // atRest tells whether so little was done since an earlier look that a
-// collection is no burden, and much is held from busier times.
+// collection is no burden - the runtime itself would have made one at most -
+// and much is held from busier times.
 func (m memory) atRest(before memory) bool {
-	return m.allocated-before.allocated < m.live/4+worthGiving/2 && m.held > m.live/4+worthGiving
+	return m.allocated-before.allocated < m.live+worthGiving && m.held > m.live/4+worthGiving
 }
 
-// giveBack gives memory back to the system when the relay is at rest, until
-// ctx ends. After a storm of 10,000 links the runtime would keep twice what
-// they need for as long as nothing happens.
-func giveBack(ctx context.Context) {
-	tick := time.NewTicker(restEvery)
+// keepSmall keeps the memory of many links small until ctx ends. What a link
+// holds for months is made amid the garbage of its connecting: in a storm it is
+// collected while links come, so that it leaves no holes between them. And when
+// the relay is at rest, memory from busier times goes back to the system; the
+// runtime would keep as much again as is in use.
+func keepSmall(ctx context.Context, links func() int) {
+	tick := time.NewTicker(stormEvery)
 	defer tick.Stop()
-	before := readMemory()
+	collected, before := links(), readMemory()
+	looked := time.Now()
 	for {
+		var at time.Time
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case at = <-tick.C:
 		}
-		now := readMemory()
-		if now.atRest(before) {
+		now := links()
+		if now >= collected+stormLinks {
+			runtime.GC()
+			collected = now
+		}
+		collected = min(collected, now)
+		if at.Sub(looked) < restEvery {
+			continue
+		}
+		looked = at
+		memory := readMemory()
+		if memory.atRest(before) {
 			debug.FreeOSMemory()
-			now = readMemory()
+			memory = readMemory()
 		}
-		before = now
+		before = memory
 	}
 }

@@ -211,7 +211,7 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 	go func() { // ends by stopTidying
 		defer close(tidied)
 		var tasks sync.WaitGroup
-		tasks.Go(func() { giveBack(tidying) })
+		tasks.Go(func() { keepSmall(tidying, links.Len) })
 		tidy(tidying, kept, cfg.Log)
 		tasks.Wait()
 	}()

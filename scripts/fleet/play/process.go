@@ -119,7 +119,7 @@ type Relay struct {
 }
 
 // relayEnv is how scripts/relay has the relay's runtime set.
-func relayEnv() []string { return []string{"GOGC=50", "GODEBUG=adaptivestackstart=0"} }
+func relayEnv() []string { return []string{"GODEBUG=adaptivestackstart=0"} }
 
 // StartRelay starts the relay program on loopback with the data in dir and no
 // limit to a key's requests, and returns when it serves.
