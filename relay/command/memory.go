@@ -14,7 +14,7 @@ const (
 	stormEvery = time.Second
 	stormLinks = 250
 	// restEvery is how often the relay looks whether it is at rest.
-	restEvery = 20 * time.Second
+	restEvery = 10 * time.Second
 	// worthGiving is the least memory worth a collection of garbage to give it
 	// back to the system, in bytes.
 	worthGiving = 8 << 20

@@ -145,8 +145,10 @@ func (g *Gateway) writeDown(ctx context.Context) error {
 		if p, ok := g.hub.Online(id); ok {
 			s.Connected = true
 			s.LastSeen = p.LastFrame
-			s.Facts = &store.Facts{Name: p.Hello.Name, Model: p.Hello.Model, Release: p.Hello.Release,
-				Arch: p.Hello.Arch, Timezone: p.Hello.Timezone, AgentVersion: p.Hello.AgentVersion}
+			if !last.IsZero() { // the link is new
+				s.Facts = &store.Facts{Name: p.Hello.Name, Model: p.Hello.Model, Release: p.Hello.Release,
+					Arch: p.Hello.Arch, Timezone: p.Hello.Timezone, AgentVersion: p.Hello.AgentVersion}
+			}
 		}
 		list = append(list, s)
 	}

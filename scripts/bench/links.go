@@ -22,8 +22,8 @@ import (
 	"github.com/netpilot/netpilot/scripts/fleet/play"
 )
 
-// rest is longer than the relay takes to see that it is at rest, twice.
-const rest = 50 * time.Second
+// rest is longer than what comes every half minute.
+const rest = 60 * time.Second
 
 // links weighs the relay's memory for a link, after calls to random routers.
 func links(ctx context.Context, b *bench) error {
