@@ -153,8 +153,14 @@ func TestAgentInItsJail(t *testing.T) {
 	r.check(err)
 	p := testRecipe(t, "1.2.3", text)
 	opkgManager{}.install(r, p)
-	r.write("sbin/ujail", "", 0o755)
-	r.check(os.MkdirAll(r.path("jail"), 0o755))
+	if _, err := exec.LookPath("ujail"); err == nil {
+		r.program("ujail", "sbin/ujail")
+		r.ubusd()
+		t.Log("in the real ujail")
+	} else {
+		r.write("sbin/ujail", "", 0o755)
+		r.check(os.MkdirAll(r.path("jail"), 0o755))
+	}
 	// The kernel's own, as on a router: which boot this is, and when nlbwmon
 	// began.
 	r.write("proc/sys/kernel/random/boot_id", "6d1e2b1c-0000-4000-8000-000000000001\n", 0o444)
@@ -179,6 +185,7 @@ func TestAgentInItsJail(t *testing.T) {
 	if s.Privileges != "477" || !s.Uplink.Connected || !s.Nlbwmon.OK {
 		t.Errorf("status: %+v", s)
 	}
+	r.confined()
 
 	// What it wrote, and whose it is.
 	for path, mode := range map[string]fs.FileMode{"etc/netpilot": 0o700, "tmp/netpilot": 0o700, "etc/netpilot/identity.json": 0o600, "tmp/run/netpilot/agent.sock": 0o600} {
@@ -284,9 +291,18 @@ func (r *router) jail(calls []string) (stop func()) {
 	r.t.Helper()
 	// As ujail by itself: the program and who the users are.
 	spec := jailSpec{Root: r.root, Jail: r.path("jail"), RO: []string{"/usr/sbin/netpilot-agent", "/etc/passwd", "/etc/group"}}
+	var flags []string
 	for _, c := range calls {
 		f := strings.Fields(c)
 		switch {
+		case strings.HasPrefix(c, "param user "):
+			flags = append(flags, "-U", f[2])
+		case strings.HasPrefix(c, "param group "):
+			flags = append(flags, "-G", f[2])
+		case strings.HasPrefix(c, "param capabilities "):
+			flags = append(flags, "-C", f[2])
+		case strings.HasPrefix(c, "param no_new_privs 1"):
+			flags = append(flags, "-c")
 		case strings.HasPrefix(c, "mount ro "):
 			spec.RO = append(spec.RO, f[2:]...)
 		case strings.HasPrefix(c, "mount rw "):
@@ -304,12 +320,7 @@ func (r *router) jail(calls []string) (stop func()) {
 	if len(spec.Command) == 0 {
 		r.t.Fatalf("no command among %q", calls)
 	}
-	text, err := json.Marshal(spec)
-	r.check(err)
-	self, err := os.Executable()
-	r.check(err)
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), jailerEnv+"="+string(text))
+	cmd := r.jailed(&spec, flags)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	r.check(cmd.Start())
@@ -329,6 +340,99 @@ func (r *router) jail(calls []string) (stop func()) {
 	}
 	r.t.Cleanup(stop)
 	return stop
+}
+
+// ubusd runs the real one, without which ujail does not begin.
+func (r *router) ubusd() {
+	r.t.Helper()
+	r.program("ubusd", "sbin/ubusd")
+	r.write("etc/nsswitch.conf", "", 0o644)
+	r.check(os.MkdirAll(r.path("tmp/run/ubus"), 0o755))
+	for name, minor := range map[string]uint32{"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9} {
+		_ = os.Remove(r.path("dev/" + name))
+		r.check(unix.Mknod(r.path("dev/"+name), unix.S_IFCHR|0o666, int(unix.Mkdev(1, minor))))
+	}
+	cmd := r.command("/sbin/ubusd", "-s", "/var/run/ubus/ubus.sock")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	r.check(cmd.Start())
+	r.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed, as it was to be
+	})
+	for deadline := time.Now().Add(soon); ; time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(r.path("tmp/run/ubus/ubus.sock")); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			r.t.Fatalf("ubusd makes no socket: %s", said.String())
+		}
+	}
+}
+
+// confined looks at what the kernel says of the agent (proc(5)): its user, its
+// one capability in all five sets, and no way to more.
+func (r *router) confined() {
+	r.t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/status")
+	r.check(err)
+	found := false
+	for _, file := range files {
+		words, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline")) // of one that ended: none
+		if !strings.HasPrefix(string(words), "/usr/sbin/netpilot-agent\x00run") {
+			continue
+		}
+		text, _ := os.ReadFile(file)
+		if !strings.Contains(string(text), fmt.Sprintf("Uid:\t%d\t", agentUser)) {
+			continue // of another test
+		}
+		found = true
+		for _, want := range []string{"CapInh:\t0000000000000002", "CapPrm:\t0000000000000002", "CapEff:\t0000000000000002",
+			"CapBnd:\t0000000000000002", "CapAmb:\t0000000000000002", "NoNewPrivs:\t1"} {
+			if !strings.Contains(string(text), want+"\n") {
+				r.t.Errorf("the agent has not %q:\n%s", want, text)
+			}
+		}
+	}
+	if !found {
+		r.t.Error("no agent runs as the user of its own")
+	}
+}
+
+// jailed is how to start it: by the real ujail where the router has it, with
+// the arguments that procd would give it (its service/instance.c), else by the
+// stand-in.
+func (r *router) jailed(spec *jailSpec, flags []string) *exec.Cmd {
+	r.t.Helper()
+	if info, err := os.Stat(r.path("sbin/ujail")); err != nil || info.Size() == 0 {
+		text, err := json.Marshal(spec)
+		r.check(err)
+		self, err := os.Executable()
+		r.check(err)
+		cmd := exec.Command(self)
+		cmd.Env = append(os.Environ(), jailerEnv+"="+string(text))
+		return cmd
+	}
+	args := append([]string{"/sbin/ujail", "-t", "10", "-n", "netpilot"}, flags...)
+	args = append(args, "-s")
+	for _, v := range spec.Env {
+		name, _, _ := strings.Cut(v, "=")
+		args = append(args, "-e", name)
+	}
+	for _, p := range spec.RO[3:] { // what comes before, ujail finds itself
+		args = append(args, "-r", p)
+	}
+	for _, p := range spec.RW {
+		args = append(args, "-w", p)
+	}
+	args = append(append(args, "--"), spec.Command...)
+	// The router's root as a mount of its own: ujail changes roots.
+	const enter = `root=$1; shift; mount --make-rprivate / && mount --bind "$root" "$root" && exec chroot "$root" "$@"`
+	cmd := exec.Command("unshare", append([]string{"-m", "sh", "-c", enter, "sh", r.root}, args...)...)
+	cmd.Env = append(spec.Env, "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
+	return cmd
 }
 
 // status is what a technician sees.
