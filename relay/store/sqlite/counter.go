@@ -23,8 +23,9 @@ const (
 	countKnown = `UPDATE counters SET
 		rx = min(1 << 62, rx + max(0, ?3 - rx_owed)), rx_owed = min(1 << 62, max(0, rx_owed - ?3)),
 		tx = min(1 << 62, tx + max(0, ?4 - tx_owed)), tx_owed = min(1 << 62, max(0, tx_owed - ?4)) WHERE router = ?1 AND mac = ?2`
-	countNew = `INSERT INTO counters (router, mac, rx, rx_owed, tx, tx_owed) SELECT ?1, ?2, max(0, ?3), max(0, -?3), max(0, ?4), max(0, -?4)
-		WHERE ?2 = zeroblob(6) OR (SELECT count(*) FROM counters WHERE router = ?1) < ?5`
+	countNew = `INSERT INTO counters (router, mac, rx, rx_owed, tx, tx_owed)
+		VALUES (?1, ?2, max(0, ?3), max(0, -?3), max(0, ?4), max(0, -?4))`
+	countAll = `SELECT count(*) FROM counters WHERE router = ?`
 )
 
 // CountDevices implements store.Store.
@@ -101,12 +102,13 @@ func (w *pushWriter) keepCounts(r *replicaRow) error {
 	if !macs[len(macs)-1].IsZero() {
 		macs = append(macs, usage.MAC{})
 	}
+	known := -1 // devices of the router that are counted, once somebody wants to know
 	for _, mac := range macs {
 		m := w.moved[mac]
 		if m == (moved{}) {
 			continue
 		}
-		kept, err := w.keepCount(r, mac, m)
+		kept, err := w.keepCount(r, mac, m, &known)
 		if err != nil {
 			return err
 		}
@@ -121,20 +123,24 @@ func (w *pushWriter) keepCounts(r *replicaRow) error {
 }
 
 // keepCount says whether the device is counted by itself.
-func (w *pushWriter) keepCount(r *replicaRow, mac usage.MAC, m moved) (bool, error) {
-	res, err := w.stmt(w.db.stmts.countKnown).ExecContext(w.ctx, r.number, mac[:], m.rx, m.tx)
-	if err == nil {
-		var n int64
-		if n, err = res.RowsAffected(); err == nil && n > 0 {
-			return true, nil
-		}
-	}
+func (w *pushWriter) keepCount(r *replicaRow, mac usage.MAC, m moved, known *int) (bool, error) {
+	s := &w.db.stmts
+	res, err := w.stmt(s.countKnown).ExecContext(w.ctx, r.number, mac[:], m.rx, m.tx)
 	if err != nil {
 		return false, err
 	}
-	if res, err = w.stmt(w.db.stmts.countNew).ExecContext(w.ctx, r.number, mac[:], m.rx, m.tx, maxCounted); err != nil {
-		return false, err
+	if n, err := res.RowsAffected(); err != nil || n > 0 {
+		return true, err
 	}
-	n, err := res.RowsAffected()
-	return n > 0, err
+	if *known < 0 {
+		if err := w.stmt(s.countAll).QueryRowContext(w.ctx, r.number).Scan(known); err != nil {
+			return false, err
+		}
+	}
+	if *known >= maxCounted && !mac.IsZero() {
+		return false, nil
+	}
+	*known++
+	_, err = w.stmt(s.countNew).ExecContext(w.ctx, r.number, mac[:], m.rx, m.tx)
+	return true, err
 }

@@ -147,7 +147,7 @@ func (db *DB) pushAll(batch []*job) error {
 
 // statements are the prepared ones of the writing connection.
 type statements struct {
-	replica, enter, insert, overlap, remove, gap, update, countKnown, countNew *sql.Stmt
+	replica, enter, insert, overlap, remove, gap, update, countKnown, countNew, countAll *sql.Stmt
 }
 
 func (s *statements) prepare(ctx context.Context, db *sql.DB) error {
@@ -165,6 +165,7 @@ func (s *statements) prepare(ctx context.Context, db *sql.DB) error {
 			counting = coalesce(?, counting), counting_at = coalesce(?, counting_at) WHERE number = ?`,
 		&s.countKnown: countKnown,
 		&s.countNew:   countNew,
+		&s.countAll:   countAll,
 	} {
 		var err error
 		if *at, err = db.PrepareContext(ctx, text); err != nil {
