@@ -88,7 +88,7 @@ func TestHalfOpenHandshakes(t *testing.T) {
 	}()
 	healthy := func(beside int) {
 		t.Helper()
-		client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
+		client := &http.Client{Timeout: soon, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
 		resp, err := client.Get(url + "/health")
 		if err != nil {
 			t.Fatalf("beside %d half-open handshakes: %v", beside, err)

@@ -30,8 +30,9 @@ import (
 	"github.com/netpilot/netpilot/scripts/fleet/play"
 )
 
-// soon bounds every wait for something that is about to happen.
-const soon = time.Minute
+// soon bounds every wait for something that is about to happen, on a machine
+// that has other things to do.
+const soon = 3 * time.Minute
 
 // playAs is the environment variable that makes this test binary another
 // program.
