@@ -58,23 +58,32 @@ func ratio(ours, floors []turn, pick func(turn) float64) float64 {
 	return all[len(all)/2]
 }
 
-// calls compares REST calls through relay and agent with the floor.
+// calls compares REST calls through the relay with the floor: to clients that
+// are as bare as the floor's, and to real agents' link code, which is part of
+// every call on a router but not of the relay.
 func calls(ctx context.Context, b *bench) error {
-	stage, err := b.newStage(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer stage.close()
 	bare, err := b.newFloor()
 	if err != nil {
 		return err
 	}
 	defer bare.close()
-	fmt.Printf("\n## Calls\n\nHTTP call to answer of 4 KB, %d turns of 3 s each; medians of the turns, ratios turn by turn.\n\n", b.rounds)
-	fmt.Println("| callers | | p50 | p99 | calls/s | server CPU a call |\n|---:|---|---:|---:|---:|---:|")
+	fmt.Printf("\n## Calls\n\nHTTP call to answer of 4 KB, %d turns of 3 s each; medians of the turns, ratios turn by turn.\n", b.rounds)
+	if err := b.compare(ctx, bare, "To routers that are as bare as the floor's clients", b.network.AskBare, "--bare"); err != nil {
+		return err
+	}
+	return b.compare(ctx, bare, "To routers with an agent's own link code, which make up their answers", b.network.AskAny)
+}
+
+// compare is one table of calls. The fleet gets more arguments.
+func (b *bench) compare(ctx context.Context, bare *floor, to string, ask func(uint64) play.Question, more ...string) error {
+	stage, err := b.newStage(ctx, false, more...)
+	if err != nil {
+		return err
+	}
+	defer stage.close()
+	fmt.Printf("\n%s:\n\n| callers | | p50 | p99 | calls/s | server CPU a call |\n|---:|---|---:|---:|---:|---:|\n", to)
 	for _, callers := range []int{1, 16, 256} {
-		ours := play.Load{Base: stage.relay.URL, Key: stage.key, Callers: callers, Span: 3 * time.Second, Client: play.NewClient(callers, nil),
-			Next: b.network.AskAny}
+		ours := play.Load{Base: stage.relay.URL, Key: stage.key, Callers: callers, Span: 3 * time.Second, Client: play.NewClient(callers, nil), Next: ask}
 		least := play.Load{Base: bare.url, Method: http.MethodPost, Callers: callers, Span: 3 * time.Second, Client: play.NewClient(callers, nil),
 			Next: func(n uint64) play.Question {
 				text := fmt.Sprintf("question %d.", n)

@@ -55,6 +55,7 @@ type options struct {
 	push           time.Duration // 0: nothing is pushed
 	pushRate       int           // rows a second
 	atOnce, hold   bool
+	bare           bool
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -80,6 +81,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	})
 	f.IntVar(&o.pushRate, "push-rate", 0, "all together push at most so many rows a second, one for each device and five minutes; 0 for no limit")
 	f.BoolVar(&o.atOnce, "at-once", false, "push without the pauses by which routers spread over time")
+	f.BoolVar(&o.bare, "bare", false, "with --relay: the least clients that can answer, not agents")
 	f.BoolVar(&o.hold, "hold", false, "with --relay: begin to push at SIGUSR2")
 	f.StringVar(&o.bin, "bin", "bin/netpilot-relay", "the relay program")
 	f.StringVar(&o.relay, "relay", "", "play to the relay at this URL on loopback, where the routers of --seed are enrolled already")
@@ -96,7 +98,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		o.network.Since = time.Now().Add(-time.Hour).Truncate(usage.FiveMinutes)
 	}
 	fmt.Fprintf(out, "# %d simulated routers with %d devices each; all traffic is made up.\n", o.network.Routers, o.network.Devices)
-	if o.relay != "" {
+	switch {
+	case o.bare && (o.relay == "" || o.push > 0 || o.ca != ""):
+		return misuse{errors.New("--bare needs --relay, pushes nothing and speaks no TLS")}
+	case o.bare:
+		return o.playBare(ctx, out)
+	case o.relay != "":
 		return o.playOnly(ctx, out)
 	}
 	return o.alone(ctx, out)
@@ -154,6 +161,19 @@ func (o *options) playOnly(ctx context.Context, out io.Writer) error {
 			}
 		}
 	}
+}
+
+// playBare is playOnly with clients that only answer.
+func (o *options) playBare(ctx context.Context, out io.Writer) error {
+	began := time.Now()
+	routers, err := play.StartBare(ctx, &o.network, o.relay)
+	if err != nil {
+		return err
+	}
+	defer routers.Close()
+	fmt.Fprintf(out, "up %d links in %.1f s\n", o.network.Routers, time.Since(began).Seconds())
+	routers.Ping(ctx)
+	return nil
 }
 
 // storm breaks all links and times their return.

@@ -1,8 +1,9 @@
 // Overlay writes the file that go build -overlay takes to build netpilot-agent
 // without packages of the standard library that it is linked with and has no
-// use for: docs/decisions/0003-agent-size.md says what each is worth.
+// use for, and with a runtime for small heaps: docs/decisions/0003-agent-size.md
+// says what each is worth.
 //
-// In the place of each stands a package of the same name with what refers to
+// In the place of each package stands one of the same name with what refers to
 // it. A use of anything else fails to compile.
 package main
 
@@ -26,6 +27,13 @@ var replaced = map[string]string{
 	"idna.go":     "vendor/golang.org/x/net/idna", // net/http writes foreign host names with it
 }
 
+// resized are the constants of package runtime that are for heaps of gigabytes:
+// lists of spans, of which there are some 300, begin with room for so many.
+var resized = []struct{ file, was, is string }{
+	{"mspanset.go", "spanSetBlockEntries = 512", "spanSetBlockEntries = 32"},
+	{"mspanset.go", "spanSetInitSpineCap = 256", "spanSetInitSpineCap = 32"},
+}
+
 func main() {
 	if len(os.Args) != 2 {
 		fmt.Fprintln(os.Stderr, "usage: overlay DIR  # writes DIR/overlay.json and what it names")
@@ -47,11 +55,10 @@ func run(dir string) error {
 	}
 	replace := make(map[string]string)
 	for name, path := range replaced {
-		out, err := exec.Command("go", "list", "-f", "{{.Dir}}", path).Output()
+		from, err := folder(path)
 		if err != nil {
-			return fmt.Errorf("find %s: %w", path, err)
+			return err
 		}
-		from := strings.TrimSpace(string(out))
 		files, err := filepath.Glob(filepath.Join(from, "*.go"))
 		if err != nil {
 			return err
@@ -74,9 +81,51 @@ func run(dir string) error {
 		}
 		replace[filepath.Join(from, name)] = ours
 	}
+	if err := resize(dir, replace); err != nil {
+		return err
+	}
 	text, err := json.MarshalIndent(map[string]any{"Replace": replace}, "", "\t")
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "overlay.json"), append(text, '\n'), 0o644)
+}
+
+// folder is where a package's files are.
+func folder(path string) (string, error) {
+	out, err := exec.Command("go", "list", "-f", "{{.Dir}}", path).Output()
+	if err != nil {
+		return "", fmt.Errorf("find %s: %w", path, err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// resize adds the runtime's files with other constants. A constant that is not
+// there, in a Go of another version, is an error: the figures in docs would no
+// longer be true.
+func resize(dir string, replace map[string]string) error {
+	from, err := folder("runtime")
+	if err != nil {
+		return err
+	}
+	for _, c := range resized {
+		path := filepath.Join(from, c.file)
+		now := replace[path]
+		if now == "" {
+			now = path
+		}
+		text, err := os.ReadFile(now)
+		if err != nil {
+			return err
+		}
+		if n := strings.Count(string(text), c.was); n != 1 {
+			return fmt.Errorf("%s has %q %d times, want once; is this another version of Go?", path, c.was, n)
+		}
+		ours := filepath.Join(dir, "runtime_"+c.file)
+		if err := os.WriteFile(ours, []byte(strings.Replace(string(text), c.was, c.is, 1)), 0o644); err != nil {
+			return err
+		}
+		replace[path] = ours
+	}
+	return nil
 }

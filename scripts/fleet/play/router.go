@@ -180,8 +180,14 @@ func (n *Network) Ask(i, k int, number uint64) Question {
 // Questions that follow each other go to different routers: one that works on
 // four calls already would answer busy.
 func (n *Network) AskAny(number uint64) Question {
+	i, k := n.about(number)
+	return n.Ask(i, k, number)
+}
+
+// about is the router and the device of question number.
+func (n *Network) about(number uint64) (i, k int) {
 	const stride = 7919 // a prime that divides no number of routers in use
-	return n.Ask(int(number*stride%uint64(n.Routers)), int(number/uint64(n.Routers)%uint64(n.Devices)), number)
+	return int(number * stride % uint64(n.Routers)), int(number / uint64(n.Routers) % uint64(n.Devices))
 }
 
 // Period is a day that names a number below 3,000,000.
