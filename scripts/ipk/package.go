@@ -32,6 +32,10 @@ type Package struct {
 	Files     []File            // in any order; parents that are not listed are 0755
 	Conffiles []string          // "/etc/config/hello": kept when edited; must be among Files
 	Scripts   map[string]string // by name, see ScriptNames
+
+	// Gzip compresses the archive with the files, which is nearly all of the
+	// package, to one gzip member; nil: compress/gzip does.
+	Gzip func([]byte) []byte
 }
 
 // ScriptNames are the scripts there can be. opkg runs the first four; OpenWrt's
@@ -75,11 +79,16 @@ func (p *Package) Bytes() ([]byte, error) {
 		return nil, err
 	}
 	outer := []File{{Path: "debian-binary", Mode: 0o644, Content: []byte(debianBinary)}}
+	gzip := pack
+	if p.Gzip != nil {
+		gzip = func(b []byte) ([]byte, error) { return p.Gzip(b), nil }
+	}
 	for _, part := range []struct {
 		name string
 		tar  []byte
-	}{{controlTar, control}, {dataTar, data}} {
-		packed, err := pack(part.tar)
+		pack func([]byte) ([]byte, error)
+	}{{controlTar, control, pack}, {dataTar, data, gzip}} {
+		packed, err := part.pack(part.tar)
 		if err != nil {
 			return nil, err
 		}

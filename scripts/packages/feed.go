@@ -37,6 +37,7 @@ type options struct {
 	binaries, source, out, keys, url, version string
 	epoch                                     int64
 	revision                                  int
+	fast                                      bool
 	archs                                     []string // nil for all
 }
 
@@ -47,6 +48,7 @@ type feed struct {
 	agent   recipe
 	vendors recipe
 	luci    recipe
+	gzip    func([]byte) []byte // see ipk.Package
 
 	mu        sync.Mutex // guards below
 	out       io.Writer
@@ -65,6 +67,9 @@ func (o options) build(ctx context.Context, stdout io.Writer) error {
 		return fmt.Errorf("--url %q: want an address like https://downloads.example.net/netpilot", o.url)
 	}
 	f.url = strings.TrimSuffix(o.url, "/")
+	if !o.fast {
+		f.gzip = newPacker().gzip
+	}
 	var err error
 	if f.signers, err = readKeys(o.keys); err != nil {
 		return err
@@ -142,7 +147,7 @@ func (f *feed) arch(t target.Target, arch string) error {
 	var entries []ipk.Entry
 	var containers []adb.Entry
 	for _, r := range []*recipe{&agent, &f.vendors, &f.luci} {
-		name, content, err := r.ipk()
+		name, content, err := r.ipk(f.gzip)
 		if err != nil {
 			return fmt.Errorf("%s for %s: %w", r.name, arch, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +28,7 @@ import (
 func owner(info os.FileInfo) uint32 { return info.Sys().(*syscall.Stat_t).Uid }
 
 // makeFeed makes a feed of two architectures with stand-ins for the binaries.
-func makeFeed(t *testing.T, keyDir string) (dir, said string) {
+func makeFeed(t *testing.T, keyDir string, more ...string) (dir, said string) {
 	t.Helper()
 	bin, out := t.TempDir(), filepath.Join(t.TempDir(), "feed")
 	for _, name := range []string{"mipsle", "amd64"} {
@@ -36,8 +37,8 @@ func makeFeed(t *testing.T, keyDir string) (dir, said string) {
 		}
 	}
 	var stdout bytes.Buffer
-	err := run(context.Background(), []string{"--binaries", bin, "--source", "../../openwrt-package", "--out", out, "--keys", keyDir,
-		"--version", "1.2.3-rc1", "--epoch", "1764000000", "--url", "https://feed.example/netpilot/", "--archs", "mipsel_24kc,x86_64"}, &stdout)
+	err := run(context.Background(), append([]string{"--binaries", bin, "--source", "../../openwrt-package", "--out", out, "--keys", keyDir,
+		"--version", "1.2.3-rc1", "--epoch", "1764000000", "--url", "https://feed.example/netpilot/", "--archs", "mipsel_24kc,x86_64"}, more...), &stdout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +74,35 @@ func TestFeedIsRepeatable(t *testing.T) {
 		if path != marker && !strings.Contains(string(sums), fmt.Sprintf("%x  %s\n", sum, path)) {
 			t.Errorf("%s is not in %s", path, marker)
 		}
+	}
+}
+
+// TestFastFeed says by the size of the vendor table's ipk how it was
+// compressed; what is in it is the same.
+func TestFastFeed(t *testing.T) {
+	keyDir := filepath.Join(t.TempDir(), "none")
+	sizes := make(map[bool]int)
+	contents := make(map[bool]*ipk.Package)
+	for _, fast := range []bool{false, true} {
+		dir, _ := makeFeed(t, keyDir, "--fast="+strconv.FormatBool(fast))
+		found, err := filepath.Glob(filepath.Join(dir, opkgDir, "mipsel_24kc", "netpilot-oui_*.ipk"))
+		if err != nil || len(found) != 1 {
+			t.Fatalf("got %v, %v", found, err)
+		}
+		content, err := os.ReadFile(found[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		sizes[fast] = len(content)
+		if contents[fast], err = ipk.Parse(bytes.NewReader(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sizes[false] >= sizes[true] {
+		t.Errorf("%d bytes, %d with --fast", sizes[false], sizes[true])
+	}
+	if !reflect.DeepEqual(contents[false], contents[true]) {
+		t.Error("the contents differ")
 	}
 }
 
@@ -270,7 +300,7 @@ func TestIpkAsTarReadsIt(t *testing.T) {
 	if err != nil {
 		t.Skip("needs tar")
 	}
-	name, content, err := testRecipe(t, "1.2.3", nil).ipk()
+	name, content, err := testRecipe(t, "1.2.3", nil).ipk(nil)
 	if err != nil || name != "netpilot-agent_1.2.3-r1_x86_64.ipk" {
 		t.Fatal(name, err)
 	}

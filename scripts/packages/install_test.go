@@ -45,7 +45,7 @@ func feedFor(t *testing.T, keyDir, version, arch, build string) string {
 		t.Fatal(err)
 	}
 	err := run(context.Background(), []string{"--binaries", bin, "--source", "../../openwrt-package", "--out", out, "--keys", keyDir,
-		"--version", version, "--epoch", "1764000000", "--archs", arch}, io.Discard)
+		"--version", version, "--epoch", "1764000000", "--archs", arch, "--fast"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

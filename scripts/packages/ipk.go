@@ -16,14 +16,15 @@ const (
 	ipkPrerm    = ipkHead + "default_prerm $0 $@\n"
 )
 
-// ipk returns the package for opkg and the name of its file.
-func (r *recipe) ipk() (name string, content []byte, err error) {
+// ipk returns the package for opkg, its files compressed by gzip, and the name
+// of its file.
+func (r *recipe) ipk(gzip func([]byte) []byte) (name string, content []byte, err error) {
 	p := ipk.Package{
 		Control: ipk.Control{
 			Package: r.name, Version: r.opkg, Depends: r.depends, Section: r.section, RequireUser: r.user,
 			License: license, URL: homepage, Maintainer: maintainer, Architecture: r.arch, Description: r.description,
 		},
-		Time: r.time, Conffiles: r.conffiles,
+		Time: r.time, Conffiles: r.conffiles, Gzip: gzip,
 		Scripts: map[string]string{"postinst": ipkPostinst, "prerm": ipkPrerm},
 	}
 	if r.postinst != "" {

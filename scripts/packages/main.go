@@ -37,6 +37,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	f.StringVar(&o.version, "version", "", "X.Y.Z or X.Y.Z-rcN")
 	f.Int64Var(&o.epoch, "epoch", 0, "the commit's time, in seconds since 1970")
 	f.IntVar(&o.revision, "revision", 1, "of the packaging of this version")
+	f.BoolVar(&o.fast, "fast", false, "for a try: compress as compress/gzip does, the ipk 6 % larger in half the time")
 	archs := f.String("archs", "", "only these package architectures, separated by commas")
 	makePair := f.Bool("make-keys", false, "make signing keys in the folder --keys, and end")
 	if err := f.Parse(args); err != nil {

@@ -174,7 +174,7 @@ func (opkgManager) install(r *router, p *recipe) {
 
 func (opkgManager) unpack(r *router, p *recipe) {
 	r.t.Helper()
-	_, content, err := p.ipk()
+	_, content, err := p.ipk(nil)
 	r.check(err)
 	read, err := ipk.Parse(bytes.NewReader(content))
 	r.check(err)
