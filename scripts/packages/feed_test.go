@@ -27,7 +27,8 @@ import (
 
 func owner(info os.FileInfo) uint32 { return info.Sys().(*syscall.Stat_t).Uid }
 
-// makeFeed makes a feed of two architectures with stand-ins for the binaries.
+// makeFeed makes a feed of two architectures with stand-ins for the binaries,
+// compressed fast unless more options say otherwise.
 func makeFeed(t *testing.T, keyDir string, more ...string) (dir, said string) {
 	t.Helper()
 	bin, out := t.TempDir(), filepath.Join(t.TempDir(), "feed")
@@ -38,7 +39,7 @@ func makeFeed(t *testing.T, keyDir string, more ...string) (dir, said string) {
 	}
 	var stdout bytes.Buffer
 	err := run(context.Background(), append([]string{"--binaries", bin, "--source", "../../openwrt-package", "--out", out, "--keys", keyDir,
-		"--version", "1.2.3-rc1", "--epoch", "1764000000", "--url", "https://feed.example/netpilot/", "--archs", "mipsel_24kc,x86_64"}, more...), &stdout)
+		"--version", "1.2.3-rc1", "--epoch", "1764000000", "--url", "https://feed.example/netpilot/", "--archs", "mipsel_24kc,x86_64", "--fast"}, more...), &stdout)
 	if err != nil {
 		t.Fatal(err)
 	}
