@@ -17,7 +17,7 @@ const (
 	restEvery = 10 * time.Second
 	// worthGiving is the least memory worth a collection of garbage to give it
 	// back to the system, in bytes.
-	worthGiving = 8 << 20
+	worthGiving = 4 << 20
 )
 
 // memory is what the runtime says of its heap, in bytes.
@@ -43,7 +43,7 @@ func readMemory() memory {
 // collection is no burden - the runtime itself would have made one at most -
 // and much is held from busier times.
 func (m memory) atRest(before memory) bool {
-	return m.allocated-before.allocated < m.live+worthGiving && m.held > m.live/4+worthGiving
+	return m.allocated-before.allocated < m.live+worthGiving && m.held > m.live/8+worthGiving
 }
 
 // keepSmall keeps the memory of many links small until ctx ends. What a link

@@ -14,8 +14,8 @@ func TestAtRest(t *testing.T) {
 	}{
 		{"after a storm", memory{allocated: 1000 * mb}, memory{allocated: 1010 * mb, held: 150 * mb, live: 100 * mb}, true},
 		{"still busy", memory{allocated: 1000 * mb}, memory{allocated: 1200 * mb, held: 150 * mb, live: 100 * mb}, false},
-		{"nothing to give", memory{allocated: 1000 * mb}, memory{allocated: 1001 * mb, held: 30 * mb, live: 100 * mb}, false},
-		{"a small relay", memory{allocated: 10 * mb}, memory{allocated: 10 * mb, held: 9 * mb, live: 8 * mb}, false},
+		{"nothing to give", memory{allocated: 1000 * mb}, memory{allocated: 1001 * mb, held: 15 * mb, live: 100 * mb}, false},
+		{"a small relay", memory{allocated: 10 * mb}, memory{allocated: 10 * mb, held: 4 * mb, live: 8 * mb}, false},
 	} {
 		if got := test.now.atRest(test.before); got != test.want {
 			t.Errorf("%s: got %v, want %v", test.name, got, test.want)

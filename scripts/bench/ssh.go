@@ -140,6 +140,7 @@ func startSSH(ctx context.Context, dir string) (*ssh.Client, func(), error) {
 	lines := []string{
 		"ListenAddress 127.0.0.1", fmt.Sprintf("Port %d", port), "HostKey " + host, "PidFile none", "UsePAM no", "StrictModes no",
 		"AuthorizedKeysFile " + filepath.Join(dir, "authorized"), "PasswordAuthentication no", "MaxSessions 64", "PermitRootLogin yes",
+		"SetEnv HOME=" + dir, // else bash reads whatever its user has in .bashrc, which routers have not
 	}
 	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return nil, nil, err

@@ -100,17 +100,19 @@ func (db *DB) writer() {
 	}
 }
 
-// commit keeps the pushes in one transaction, or if that fails, each in one of
-// its own, so that one push cannot fail others.
+// commit keeps the pushes in one transaction, or if that fails for one of them,
+// each in one of its own, so that one push cannot fail others. What is wrong
+// with the disk or the database fails all: to try each would take as long for
+// each.
 func (db *DB) commit(batch []*job) {
 	if err := db.pushAll(batch); err != nil {
+		why := explain(err)
+		alone := why == err && len(batch) > 1
 		for _, j := range batch {
-			if len(batch) > 1 {
-				err = db.pushAll([]*job{j})
+			if alone {
+				why = explain(db.pushAll([]*job{j}))
 			}
-			if err != nil {
-				j.err = explain(err)
-			}
+			j.err = why
 		}
 	}
 	for _, j := range batch {
