@@ -84,6 +84,7 @@ type Gateway struct {
 	rotating int
 	rotate   map[usage.RouterID]time.Time // whose secret is to change, not before when
 	conns    map[usage.RouterID][]*conn
+	methods  []string                     // that the router offered which connected last
 	noted    map[usage.RouterID]time.Time // routers whose presence changed since it was written down, with the last frame
 }
 

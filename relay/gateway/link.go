@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 	"unique"
@@ -53,6 +54,7 @@ func (g *Gateway) greet(c *conn) *hub.Link {
 	})
 	c.reserve() // who has the welcome is attached, and no call goes before it
 	began := time.Now()
+	hello.Methods = g.sharedMethods(hello.Methods)
 	link := g.hub.Attach(c.router, hello, c, began)
 	_ = c.writeOne(wire.AppendResult(nil, id, welcome)) // if that fails the link is closed, which the reader sees to
 	g.note(c.router, began)
@@ -139,6 +141,17 @@ func (c *conn) readHello() (wire.CallID, wire.Hello, error) {
 // shared is s in memory that is the same for all who say the same, as routers
 // of one model and version do for as long as their links live.
 func shared(s string) string { return unique.Make(s).Value() }
+
+// sharedMethods is a list that is the same for all routers in a row that offer
+// the same methods, as those of one version do.
+func (g *Gateway) sharedMethods(methods []string) []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !slices.Equal(methods, g.methods) {
+		g.methods = methods
+	}
+	return g.methods
+}
 
 // recheck asks again whether the secret is good. What changed before the
 // router was among the connections Run would have missed; what changes from
