@@ -34,15 +34,15 @@ func TestHardResetBesideAJailedDaemon(t *testing.T) {
 	asked := []string{}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	ready := make(chan struct{})
+	door, err := local.Listen(r.path(local.Path))
+	if err != nil {
+		t.Fatal(err)
+	}
 	go func() { // ends with ctx
-		ended <- local.Serve(ctx, r.path(local.Path), func(ctx context.Context, name string, params json.RawMessage) (json.RawMessage, error) {
+		ended <- local.Serve(ctx, door, func(ctx context.Context, name string, params json.RawMessage) (json.RawMessage, error) {
 			var req method.Reset
 			if err := json.Unmarshal(params, &req); err != nil {
 				return nil, err
-			}
-			if req.ID == "ready" {
-				return []byte("{}"), nil
 			}
 			if asked = append(asked, string(params)); req.Hard {
 				return table.Call(ctx, method.AccessOwner, name, params) // no Fresh: refused
@@ -54,16 +54,6 @@ func TestHardResetBesideAJailedDaemon(t *testing.T) {
 			return json.Marshal(req)
 		}, slog.New(slog.DiscardHandler))
 	}()
-	go func() { // ends when the socket is there, or with ctx
-		defer close(ready)
-		for ctx.Err() == nil {
-			if _, err := local.Call(ctx, r.path(local.Path), "usage.reset", json.RawMessage(`{"id":"ready"}`)); err == nil {
-				return
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-	}()
-	<-ready
 	defer func() {
 		cancel()
 		if err := <-ended; err != nil {

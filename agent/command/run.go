@@ -252,7 +252,11 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 	}
 
 	tasks := []func(context.Context) error{func(ctx context.Context) error {
-		return local.Serve(ctx, r.path(local.Path), func(ctx context.Context, name string, params json.RawMessage) (json.RawMessage, error) {
+		door, err := local.Listen(r.path(local.Path))
+		if err != nil {
+			return err
+		}
+		return local.Serve(ctx, door, func(ctx context.Context, name string, params json.RawMessage) (json.RawMessage, error) {
 			return table.Call(ctx, method.AccessOwner, name, params)
 		}, log)
 	}}

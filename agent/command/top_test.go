@@ -45,25 +45,17 @@ func answering(t *testing.T, root string, handle local.Handler) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	path := filepath.Join(root, local.Path)
-	go func() { ended <- local.Serve(ctx, path, handle, logger(io.Discard, 0)) }()
+	door, err := local.Listen(filepath.Join(root, local.Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { ended <- local.Serve(ctx, door, handle, logger(io.Discard, 0)) }() // ends by stop
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
-	for {
-		if c, err := local.Dial(ctx, path); err == nil {
-			c.Close()
-			return
-		}
-		select {
-		case err := <-ended:
-			t.Fatal(err)
-		case <-time.After(time.Millisecond):
-		}
-	}
 }
 
 func ratesAt(asOf *time.Time) usage.Rates {

@@ -41,10 +41,10 @@ const (
 // Handler answers one call.
 type Handler func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error)
 
-// Serve answers calls at path until ctx ends, and leaves no goroutine and no
-// socket file behind. Where another agent answers at path already, it fails.
-func Serve(ctx context.Context, path string, handle Handler, log *slog.Logger) error {
-	return (&server{handle: handle, log: log, within: callWithin}).serve(ctx, path)
+// Serve answers calls that come by l until ctx ends, and leaves no goroutine and
+// no socket file behind. It closes l.
+func Serve(ctx context.Context, l net.Listener, handle Handler, log *slog.Logger) error {
+	return (&server{handle: handle, log: log, within: callWithin}).serve(ctx, l)
 }
 
 type server struct {
@@ -53,11 +53,7 @@ type server struct {
 	within time.Duration // of one conversation
 }
 
-func (s *server) serve(ctx context.Context, path string) error {
-	l, err := listen(path)
-	if err != nil {
-		return err
-	}
+func (s *server) serve(ctx context.Context, l net.Listener) error {
 	var clients sync.WaitGroup
 	slots := make(chan struct{}, maxClients)
 	// Ends when ctx does; closing the listener ends Accept below.
@@ -71,7 +67,7 @@ func (s *server) serve(ctx context.Context, path string) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			return fmt.Errorf("accept at %s: %w", path, err)
+			return fmt.Errorf("accept at %s: %w", l.Addr(), err)
 		}
 		select {
 		case slots <- struct{}{}:
@@ -88,8 +84,10 @@ func (s *server) serve(ctx context.Context, path string) error {
 	}
 }
 
-// listen binds path with mode 0600, in place of a socket that nobody serves.
-func listen(path string) (net.Listener, error) {
+// Listen binds path with mode 0600, in place of a socket that nobody serves.
+// Where another agent answers at path already, it fails. Calls that come before
+// Serve wait for it.
+func Listen(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make room for the socket: %w", err)
 	}

@@ -66,20 +66,13 @@ func open(t *testing.T, path string, within time.Duration, handle Handler) *door
 	ctx, stop := context.WithCancel(context.Background())
 	d := &door{path: path, stop: stop, done: make(chan error, 1), log: new(lockedBuffer)}
 	s := &server{handle: handle, log: slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})), within: within}
-	go func() { d.done <- s.serve(ctx, path) }()
-	t.Cleanup(d.close)
-	for {
-		conn, err := net.Dial("unix", path)
-		if err == nil {
-			_ = conn.Close()
-			return d
-		}
-		select {
-		case err := <-d.done:
-			t.Fatal(err)
-		case <-time.After(time.Millisecond):
-		}
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
 	}
+	go func() { d.done <- s.serve(ctx, l) }() // ends by close
+	t.Cleanup(d.close)
+	return d
 }
 
 // close ends serving and waits for it.
@@ -185,7 +178,7 @@ func TestOneDaemon(t *testing.T) {
 	path := filepath.Join(scratch(t), "s")
 	stale(t, path)
 	d := open(t, path, callWithin, echo)
-	if err := Serve(t.Context(), path, echo, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "another netpilot-agent answers") {
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another netpilot-agent answers") {
 		t.Errorf("got %v, want a refusal", err)
 	}
 	if _, err := Call(t.Context(), path, "echo", nil); err != nil {
@@ -203,9 +196,7 @@ func TestOneDaemon(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // should it serve after all
-	defer cancel()
-	if err := Serve(ctx, filepath.Join(file, "s"), echo, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), file) {
+	if _, err := Listen(filepath.Join(file, "s")); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("a file where the directory should be: got %v", err)
 	}
 }
@@ -293,14 +284,15 @@ func TestSlowHandler(t *testing.T) {
 // At the end running calls are told so, and waited for.
 func TestShutdownWhileCallsRun(t *testing.T) {
 	var mu sync.Mutex // guards running
-	running, began := 0, make(chan struct{}, 20)
+	running, began, ending, tidy := 0, make(chan struct{}, 20), make(chan struct{}, 20), make(chan struct{})
 	d := open(t, filepath.Join(scratch(t), "s"), callWithin, func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
 		mu.Lock()
 		running++
 		mu.Unlock()
 		began <- struct{}{}
 		result, err := echo(ctx, method, params)
-		time.Sleep(20 * time.Millisecond) // what a handler may do to tidy up
+		ending <- struct{}{}
+		<-tidy // what a handler may do at the end
 		mu.Lock()
 		running--
 		mu.Unlock()
@@ -317,6 +309,12 @@ func TestShutdownWhileCallsRun(t *testing.T) {
 	for range maxClients {
 		<-began
 	}
+	go func() { // ends when all handlers have been told of the end
+		for range maxClients {
+			<-ending
+		}
+		close(tidy)
+	}()
 	d.close()
 	mu.Lock()
 	if running != 0 {

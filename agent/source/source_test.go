@@ -521,16 +521,21 @@ func TestKeptByManyCallers(t *testing.T) {
 			}
 		})
 	}
+	read := make(chan struct{})
+	go func() { defer close(read); callers.Wait() }() // ends with the callers
 	// Replaced whole, so that no reading is torn: what is tested is the memory.
-	for n := range uint64(20) {
+	for n := uint64(0); ; n++ {
+		select {
+		case <-read:
+			return
+		default:
+		}
 		next := &lab{Router: &Router{SnapshotPath: l.SnapshotPath + ".new", Order: l.Order}}
 		next.rewrite(t, 50, n, time.Now().Add(-10*time.Second))
 		if err := os.Rename(next.SnapshotPath, l.SnapshotPath); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Millisecond)
 	}
-	callers.Wait()
 }
 
 // dialFromChild, in the environment, makes the test program read nlbwmon's

@@ -73,11 +73,11 @@ func keepSmall(ctx context.Context, links func() int) {
 			continue
 		}
 		looked = at
-		memory := readMemory()
-		if memory.atRest(before) {
+		m := readMemory()
+		if m.atRest(before) {
 			debug.FreeOSMemory()
-			memory = readMemory()
+			m = readMemory()
 		}
-		before = memory
+		before = m
 	}
 }

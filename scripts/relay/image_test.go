@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -184,29 +185,28 @@ func TestImage(t *testing.T) {
 	addr := l.Addr().String()
 	l.Close()
 	serve := i.command("TZ=Asia/Tokyo NETPILOT_RELAY_LISTEN="+addr, "serve")
-	var log bytes.Buffer
-	serve.Stderr = &log
+	log := &saying{word: []byte(`"serving"`), said: make(chan struct{})}
+	serve.Stderr = log
 	if err := serve.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- serve.Wait() }() // ends with the relay
+	select {
+	case <-log.said:
+	case err := <-ended:
+		t.Fatalf("the relay does not serve: %v; %s", err, log)
+	}
 	client := &http.Client{Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
-	var body []byte
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		resp, err := client.Get("http://" + addr + "/health")
-		if err == nil {
-			body, err = io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if err != nil || resp.StatusCode != 200 {
-				t.Fatalf("got %d %s, %v", resp.StatusCode, body, err)
-			}
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the relay does not serve: %v; %s", err, log.String())
-		}
+	resp, err := client.Get("http://" + addr + "/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("got %d %s, %v", resp.StatusCode, body, err)
 	}
 	var answer struct{ Metadata struct{ Timestamp string } }
 	if err := json.Unmarshal(body, &answer); err != nil {
@@ -239,4 +239,30 @@ func TestImage(t *testing.T) {
 	if first, _, _ := strings.Cut(log.String(), "\n"); !json.Valid([]byte(first)) {
 		t.Errorf("the log is not JSON: %s", first)
 	}
+}
+
+// saying is what a program writes, and an event once a word is in it.
+type saying struct {
+	word []byte
+	said chan struct{}
+
+	mu   sync.Mutex // guards below
+	text bytes.Buffer
+}
+
+func (s *saying) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := bytes.Contains(s.text.Bytes(), s.word)
+	s.text.Write(p)
+	if !before && bytes.Contains(s.text.Bytes(), s.word) {
+		close(s.said)
+	}
+	return len(p), nil
+}
+
+func (s *saying) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
