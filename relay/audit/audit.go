@@ -74,10 +74,11 @@ type Log struct {
 	lost atomic.Int64  // rows ever given up
 	room int           // rows that may wait
 
-	mu     sync.Mutex // guards below
-	rows   []store.AuditRow
-	often  map[Entry]*store.AuditRow
-	untold int64 // lost rows that no row says yet
+	mu      sync.Mutex // guards below
+	rows    []store.AuditRow
+	often   map[Entry]*store.AuditRow
+	writing int   // rows that are on their way to the store
+	untold  int64 // lost rows that no row says yet
 }
 
 // New makes a Log.
@@ -102,7 +103,7 @@ func (l *Log) Add(e Entry) {
 			return
 		}
 	}
-	if len(l.rows)+len(l.often) >= l.room {
+	if l.waiting() >= l.room {
 		l.untold++
 		l.lost.Add(1)
 		return
@@ -135,8 +136,10 @@ func host(address string) string {
 func (l *Log) Waiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.rows) + len(l.often)
+	return l.waiting()
 }
+
+func (l *Log) waiting() int { return len(l.rows) + len(l.often) + l.writing }
 
 // Lost is how many rows were given up since the relay started.
 func (l *Log) Lost() int64 { return l.lost.Load() }
@@ -201,6 +204,7 @@ func (l *Log) write(ctx context.Context, withOften bool) error {
 		}
 		clear(l.often)
 	}
+	l.writing = len(rows)
 	untold := l.untold
 	l.untold = 0
 	l.mu.Unlock()
@@ -217,11 +221,14 @@ func (l *Log) write(ctx context.Context, withOften bool) error {
 		cancel()
 		if err != nil {
 			l.mu.Lock()
-			l.rows = append(rows, l.rows...)
+			l.rows, l.writing = append(rows, l.rows...), 0
 			l.mu.Unlock()
 			return fmt.Errorf("append to the audit log: %w", err)
 		}
 		rows = rows[n:]
+		l.mu.Lock()
+		l.writing = len(rows)
+		l.mu.Unlock()
 	}
 	return nil
 }

@@ -21,14 +21,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// flaky is a real store that fails on demand.
+// flaky is a real store that fails, or takes its time, on demand.
 type flaky struct {
 	*sqlite.DB
-	mu   sync.Mutex // guards fail
+	slow time.Duration // set before the first row
+	mu   sync.Mutex    // guards fail
 	fail bool
 }
 
 func (f *flaky) AppendAudit(ctx context.Context, rows []store.AuditRow) error {
+	time.Sleep(f.slow)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fail {
@@ -146,7 +148,7 @@ func TestStoreFails(t *testing.T) {
 		r.room = 100
 		r.db.breakIt(true)
 		r.Add(Entry{Who: "key:a", Method: "first", Result: OK})
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + time.Millisecond) // off the beat of what tries again
 		for i := range r.room + 5 {
 			r.Add(Entry{Who: "key:a", Method: fmt.Sprint("row ", i), Result: OK})
 		}
@@ -175,6 +177,30 @@ func TestStoreFails(t *testing.T) {
 		r.stop()
 		if !strings.Contains(r.text.String(), "audit rows are lost") {
 			t.Errorf("the loss of what waited at the end is not in the log:\n%s", r.text.String())
+		}
+	})
+}
+
+// What is on its way to a store that takes its time counts as waiting, so that
+// memory stays bounded.
+func TestStoreIsSlow(t *testing.T) {
+	simulate(t, Options{}, func(r *rig) {
+		r.room, r.db.slow = 100, time.Second
+		add := func() {
+			for i := range r.room {
+				r.Add(Entry{Who: "key:a", Method: fmt.Sprint("row ", i), Result: OK})
+			}
+		}
+		add()
+		time.Sleep(soon + time.Millisecond) // it writes now
+		add()
+		if r.Waiting() != r.room || r.Lost() != int64(r.room) {
+			t.Errorf("%d rows wait, %d are lost; want %d of both", r.Waiting(), r.Lost(), r.room)
+		}
+		time.Sleep(time.Second)
+		add()
+		if r.Waiting() != r.room || r.Lost() != int64(r.room) {
+			t.Errorf("after it was done %d rows wait, %d are lost; want %d of both", r.Waiting(), r.Lost(), r.room)
 		}
 	})
 }
