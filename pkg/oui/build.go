@@ -76,7 +76,7 @@ func Build(blocks []Block, date time.Time) ([]byte, error) {
 	out = append(out, index...)
 	out = append(out, make([]byte, h.pagesAt()-int64(len(out)))...)
 	out = append(out, pages...)
-	binary.BigEndian.PutUint32(out[12:], crc32.ChecksumIEEE(out[sumFrom:]))
+	binary.BigEndian.PutUint32(out[sumAt:], crc32.ChecksumIEEE(out[sumFrom:]))
 	return out, nil
 }
 

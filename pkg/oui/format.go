@@ -13,6 +13,7 @@ const (
 	magic    = "netpoui\n"
 	version  = 1
 	headSize = 64
+	sumAt    = 12
 	sumFrom  = 16 // the checksum covers the file from here on
 	pageSize = 512
 	pageHead = 3 // count of blocks, offset of the first name
@@ -96,7 +97,7 @@ func parseHead(b []byte, size int64) (head, error) {
 	u16 := func(at int) int { return int(binary.BigEndian.Uint16(b[at:])) }
 	u32 := func(at int) uint32 { return binary.BigEndian.Uint32(b[at:]) }
 	h := head{
-		sum:   u32(12),
+		sum:   u32(sumAt),
 		date:  binary.BigEndian.Uint64(b[16:]),
 		large: u32(24), medium: u32(28), small: u32(32), vendors: u32(36),
 		pages: u16(40), symbols: u16(42), dict: u16(44),

@@ -1,6 +1,6 @@
 // Package oui answers who made a device: the vendor to whom the IEEE gave the
 // block a hardware address lies in, from one compact file that is read in
-// place, a page of 512 bytes at a lookup.
+// place through a mapping, a page of 512 bytes at a lookup.
 //
 // The file is optional on a router: [Open] of an absent one wraps
 // [fs.ErrNotExist], and a nil [*Table] answers "" to everything. FORMAT.md in
@@ -15,7 +15,9 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/netpilot/netpilot/pkg/usage"
@@ -49,9 +51,10 @@ type Table struct {
 	head  head
 	code  *code
 	index []byte // keySize bytes a page: the key of its first block
+	last  int64  // where the file's last byte is that is not zero
 
 	mu     sync.Mutex // guards below
-	file   *os.File   // nil after Close
+	mapped []byte     // the whole file; nil after Close
 	cached int        // the page in page, -1 when none
 	page   [pageSize + pageTail]byte
 }
@@ -59,8 +62,9 @@ type Table struct {
 // pageTail is how far beyond a page's last bit a code may be looked for.
 const pageTail = 3
 
-// Open opens the table at path and checks all of it once, a few kilobytes at a
-// time. It keeps about 16 KB in memory and the file open.
+// Open opens the table at path, checks all of it once, a few kilobytes at a
+// time, and maps it. It keeps about 16 KB in memory. A file that is replaced
+// stays readable until Close; one that is cut short or written over answers "".
 //
 // It wraps [fs.ErrNotExist] when there is none, and [ErrFormat], [ErrVersion]
 // or [ErrDamaged] when it cannot be used.
@@ -75,9 +79,9 @@ func Open(path string) (*Table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open vendor table: %w", err)
 	}
+	defer f.Close()
 	t, err := newTable(f)
 	if err != nil {
-		_ = f.Close()
 		return nil, fmt.Errorf("open vendor table %s: %w", path, err)
 	}
 	return t, nil
@@ -88,7 +92,7 @@ func newTable(f *os.File) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{file: f, cached: -1}
+	t := &Table{cached: -1}
 	// The page serves as the read buffer until the first lookup.
 	n, err := f.ReadAt(t.page[:headSize], 0)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -123,6 +127,14 @@ func newTable(f *os.File) (*Table, error) {
 	if h.date != 0 {
 		t.info.Date = time.Unix(int64(h.date), 0).UTC()
 	}
+	if _, err := f.ReadAt(t.page[:pageSize], h.size()-pageSize); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	t.last = h.size() - pageSize + int64(len(bytes.TrimRight(t.page[:pageSize], "\x00"))) - 1
+	// Private, for some file systems share no mapping; nothing is written to it.
+	if t.mapped, err = syscall.Mmap(int(f.Fd()), 0, int(h.size()), syscall.PROT_READ, syscall.MAP_PRIVATE); err != nil {
+		return nil, fmt.Errorf("map: %w", err)
+	}
 	return t, nil
 }
 
@@ -134,19 +146,19 @@ func (t *Table) Info() Info {
 	return t.info
 }
 
-// Close closes the file; lookups answer "" from then on. It may be called twice.
+// Close unmaps the file; lookups answer "" from then on. It may be called twice.
 func (t *Table) Close() error {
 	if t == nil {
 		return nil
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := t.file
-	t.file, t.cached = nil, -1
-	if f == nil {
+	m := t.mapped
+	t.mapped, t.cached = nil, -1
+	if m == nil {
 		return nil
 	}
-	return f.Close()
+	return syscall.Munmap(m)
 }
 
 // Lookup returns the vendor of the smallest registered block around mac. ok is
@@ -199,18 +211,33 @@ func (t *Table) pageOf(key uint64) int {
 
 // loadLocked makes page n the cached one.
 func (t *Table) loadLocked(n int) bool {
-	if t.file == nil {
+	if t.mapped == nil {
 		return false
 	}
 	if n == t.cached {
 		return true
 	}
 	t.cached = -1
-	if _, err := t.file.ReadAt(t.page[:pageSize], t.head.pagesAt()+int64(n)*pageSize); err != nil {
+	if !t.copyPageLocked(n) {
 		return false
 	}
 	t.cached = n
 	return true
+}
+
+// copyPageLocked copies page n out of the mapping. It returns false when the
+// file below was cut short or written over, or the storage cannot be read: the
+// kernel then raises SIGBUS, which would end the program.
+func (t *Table) copyPageLocked(n int) (ok bool) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	copy(t.page[:pageSize], t.mapped[t.head.pagesAt()+int64(n)*pageSize:])
+	// What is cut off reads as zeros up to the end of the kernel's page.
+	return t.mapped[t.last] != 0 && binary.BigEndian.Uint32(t.mapped[sumAt:]) == t.head.sum
 }
 
 // findLocked is the bit of the cached page n at which the name of the block

@@ -2,6 +2,7 @@ package oui
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -148,7 +150,7 @@ func TestConcurrent(t *testing.T) {
 
 // sealed gives b the checksum of its bytes, as an attacker would.
 func sealed(b []byte) []byte {
-	binary.BigEndian.PutUint32(b[12:], crc32.ChecksumIEEE(b[sumFrom:]))
+	binary.BigEndian.PutUint32(b[sumAt:], crc32.ChecksumIEEE(b[sumFrom:]))
 	return b
 }
 
@@ -198,22 +200,135 @@ func TestOpenDamaged(t *testing.T) {
 	}
 }
 
-// A file cut short while open, as by a full flash, answers "".
-func TestShrinks(t *testing.T) {
-	good, err := os.ReadFile(excerpt)
+const shipped = "../../openwrt-package/netpilot-oui/files/oui"
+
+// macOf is an address of which keyOf makes k.
+func macOf(k uint64) usage.MAC {
+	return usage.MAC{byte(k >> 28 << 2), byte(k >> 20), byte(k >> 12), byte(k >> 4), byte(k << 4), 1}
+}
+
+// everyPage answers the first block of each page, in their order.
+func everyPage(t *Table) (vendors []string) {
+	for n := range t.head.pages {
+		vendor, _ := t.Lookup(macOf(keyAt(t.index[n*keySize:])))
+		vendors = append(vendors, vendor)
+	}
+	return vendors
+}
+
+func answered(vendors []string) (n int) {
+	for _, vendor := range vendors {
+		if vendor != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// copied is the shipped table in a file of the test's own, opened, and what its
+// pages answer.
+func copied(t *testing.T) (file []byte, path string, table *Table, want []string) {
+	t.Helper()
+	file, err := os.ReadFile(shipped)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := write(t, good)
-	table := open(t, path)
-	if err := os.Truncate(path, headSize); err != nil {
-		t.Fatal(err)
+	path = write(t, file)
+	table = open(t, path)
+	if want = everyPage(table); len(want) < 100 || slices.Contains(want, "") {
+		t.Fatalf("got %d pages, %d with a vendor, want all", len(want), answered(want))
 	}
-	for m := range expected(t) {
-		if got, ok := table.Lookup(m); got != "" || ok {
-			t.Errorf("%s: got %q, %t, want none", m, got, ok)
+	return file, path, table, want
+}
+
+// A file cut short while open, as by a full flash, answers "": beyond its end
+// the kernel raises SIGBUS, or the bytes read as zeros.
+func TestShrinks(t *testing.T) {
+	file, path, table, want := copied(t)
+	last := len(bytes.TrimRight(file, "\x00"))
+	for _, size := range []int{last - 1, len(file) / 2, headSize, 0} {
+		if err := os.Truncate(path, int64(size)); err != nil {
+			t.Fatal(err)
+		}
+		if got := answered(everyPage(table)); got != 0 {
+			t.Errorf("cut to %d of %d bytes: got a vendor on %d pages, want none", size, len(file), got)
 		}
 	}
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := everyPage(table); !slices.Equal(got, want) {
+		t.Errorf("whole again: got a vendor on %d of %d pages", answered(got), len(want))
+	}
+}
+
+// A table written over while open answers "": its index is another's.
+func TestWrittenOver(t *testing.T) {
+	file, path, table, _ := copied(t)
+	binary.BigEndian.PutUint64(file[16:], 1)
+	if err := os.WriteFile(path, sealed(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := answered(everyPage(table)); got != 0 {
+		t.Errorf("got a vendor on %d pages, want none", got)
+	}
+}
+
+// A table replaced while open, as a package manager does, stays readable.
+func TestReplaced(t *testing.T) {
+	_, path, table, want := copied(t)
+	other, err := Build([]Block{{usage.MAC{0, 0, 12}, 24, "Other"}}, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(write(t, other), path); err != nil {
+		t.Fatal(err)
+	}
+	if got := everyPage(table); !slices.Equal(got, want) {
+		t.Errorf("got a vendor on %d of %d pages, or another", answered(got), len(want))
+	}
+	if got, _ := open(t, path).Lookup(usage.MAC{0, 0, 12, 1, 2, 3}); got != "Other" {
+		t.Errorf("opened again: got %q, want Other", got)
+	}
+}
+
+// TestResident logs what looking up 250 devices adds to the process's resident
+// memory: pages of the file, which the kernel drops when it needs room, and
+// none of its own.
+func TestResident(t *testing.T) {
+	file, err := os.ReadFile(shipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := write(t, file)
+	table := open(t, path)
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 250 {
+		m := macOf(keyAt(table.index[rng.IntN(table.head.pages)*keySize:]))
+		if _, ok := table.Lookup(m); !ok {
+			t.Fatalf("%s: got no vendor", m)
+		}
+	}
+	maps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Skip("needs the kernel's list of mappings:", err)
+	}
+	_, mapping, found := bytes.Cut(maps, []byte(path+"\n"))
+	if !found {
+		t.Fatalf("%s is not mapped", path)
+	}
+	for line := range bytes.Lines(mapping) {
+		if rss, ok := bytes.CutPrefix(line, []byte("Rss:")); ok {
+			t.Logf("resident: %s", bytes.TrimSpace(rss))
+		}
+		if anonymous, ok := bytes.CutPrefix(line, []byte("Anonymous:")); ok {
+			if got := string(bytes.TrimSpace(anonymous)); got != "0 kB" {
+				t.Errorf("got %s of memory of its own, want 0 kB", got)
+			}
+			return
+		}
+	}
+	t.Error("no Anonymous line")
 }
 
 func TestLookupNoAlloc(t *testing.T) {
@@ -280,8 +395,7 @@ func FuzzOpen(f *testing.F) {
 		for n := range table.head.pages {
 			key := keyAt(table.index[n*keySize:])
 			for i := range uint64(64) {
-				k := key + i*i*256
-				ask(usage.MAC{byte(k >> 28 << 2), byte(k >> 20), byte(k >> 12), byte(k >> 4), byte(k << 4)})
+				ask(macOf(key + i*i*256))
 			}
 		}
 	})
@@ -305,12 +419,11 @@ func BenchmarkLookup(b *testing.B) {
 // BenchmarkLookupAnywhere: random MACs with a vendor, of the whole registry as it is shipped,
 // each on another page of the file than the one before.
 func BenchmarkLookupAnywhere(b *testing.B) {
-	table := open(b, "../../openwrt-package/netpilot-oui/files/oui")
+	table := open(b, shipped)
 	rng := rand.New(rand.NewPCG(1, 2))
 	macs := make([]usage.MAC, 0, 4096)
 	for len(macs) < cap(macs) {
-		k := keyAt(table.index[rng.IntN(table.head.pages)*keySize:]) + rng.Uint64N(1<<16)
-		m := usage.MAC{byte(k >> 28 << 2), byte(k >> 20), byte(k >> 12), byte(k >> 4), byte(k << 4), byte(rng.Uint64())}
+		m := macOf(keyAt(table.index[rng.IntN(table.head.pages)*keySize:]) + rng.Uint64N(1<<16))
 		if _, ok := table.Lookup(m); ok {
 			macs = append(macs, m)
 		}
