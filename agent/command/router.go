@@ -41,6 +41,7 @@ type router struct {
 	clientKey  string
 	agent      *method.Agent
 	truth      *truth.Router
+	inForce    *inForce
 }
 
 // router reads the configuration and wires the parts that need no daemon.
@@ -57,6 +58,7 @@ func (p *program) router(c *cli.Context) (*router, error) {
 func (p *program) damagedRouter(c *cli.Context) (r *router, damage, err error) {
 	r = &router{root: filepath.Clean(c.String("root"))}
 	r.config, r.warnings, damage = config.Load(r.root)
+	r.inForce = newInForce(&r.config)
 	if r.config.CAFile != "" {
 		r.caFile = r.path(r.config.CAFile)
 	}
@@ -150,7 +152,7 @@ func (p *program) ownStatus(_ context.Context, r *router, facts config.Router) m
 		RouterID:     string(facts.ID),
 		Hostname:     facts.Hostname,
 		Timezone:     facts.Timezone,
-		RemoteAccess: string(r.config.RemoteAccess),
+		RemoteAccess: string(r.inForce.remoteAccess()),
 		ClockSane:    p.now().After(p.build.at()),
 		Privileges:   "root",
 		Warnings:     []string{},

@@ -61,20 +61,21 @@ func (p *program) runDaemon(c *cli.Context) error {
 	if err := r.override(c); err != nil {
 		return err
 	}
-	level := r.config.LogLevel
 	if word := c.String("log-level"); word != "" {
 		if err := oneOf("log-level", word, "debug", "info", "warn", "error"); err != nil {
 			return err
 		}
+		var level slog.Level
 		if err := level.UnmarshalText([]byte(word)); err != nil {
 			return misuse{err}
 		}
+		r.inForce.pin("log_level", func() { r.inForce.level.Set(level) })
 	}
 	if c.Bool("check") {
 		_, _, err := identityOf(r)
 		return err
 	}
-	return p.daemon(c.Context, r, logger(p.stderr, level))
+	return p.daemon(c.Context, r, logger(p.stderr, &r.inForce.level))
 }
 
 // identityOf reads the router's facts and its identity, nil where it is not
@@ -138,7 +139,7 @@ func (p *program) openHistory(r *router, log *slog.Logger) (*history.Store, erro
 	}
 	store, err := history.Open(history.Options{
 		Dir: r.path(conf.Dir), FlashDir: flash, MaxBytes: conf.KiB << 10,
-		KeepHour: time.Duration(conf.Days) * usage.Day,
+		KeepHour: keepHours(&r.config),
 		Location: r.agent.Router.Location, NotBefore: p.build.at(), Service: service,
 	})
 	if err != nil {
@@ -221,7 +222,7 @@ func (r *router) override(c *cli.Context) error {
 		if err := oneOf("remote-access", word, string(config.AccessOff), string(config.AccessRead), string(config.AccessFull)); err != nil {
 			return err
 		}
-		r.config.RemoteAccess = config.Access(word)
+		r.inForce.pin("remote_access", func() { r.inForce.remote.Store(config.Access(word)) })
 	}
 	return nil
 }
@@ -241,12 +242,17 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 	r.agent.Truth.Meter = truth.NewMeter(truth.Root(r.root))
 	r.truth.Daemon = func(ctx context.Context) truth.Daemon { return daemonTruth(r.agent.BriefStatus(ctx)) }
 	table := method.New(r.agent)
-	access := method.Remote(r.config.RemoteAccess)
+	r.agent.Take = func(c config.Config) []string {
+		taken := r.inForce.take(c)
+		log.Info("options taken over", "log_level", r.inForce.level.Level(), "remote_access", r.inForce.remoteAccess(),
+			"history_days", c.History.Days, "history_kib", c.History.KiB)
+		return taken
+	}
 	r.agent.Hello = func() wire.Hello {
 		return wire.Hello{
 			RouterID: string(facts.ID), Name: facts.Hostname, Model: facts.Model, Release: facts.Release,
 			Arch: facts.Arch, Timezone: facts.Timezone, AgentVersion: p.build.Version,
-			Methods: table.Names(access), MaxCalls: wire.MaxCalls, MaxFrame: wire.MaxFrame,
+			Methods: table.Names(r.inForce.access()), MaxCalls: wire.MaxCalls, MaxFrame: wire.MaxFrame,
 			Time: p.now(), ClockSane: p.now().After(p.build.at()), StartedAt: started,
 		}
 	}
@@ -278,11 +284,12 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 			}
 		}()
 		r.agent.History = store
-		if r.config.RemoteAccess != config.AccessOff {
-			copied := &replica.Replica{History: store, Counting: r.counting, Log: log}
-			follow = func(ctx context.Context, w wire.Welcome, ask func(context.Context, string, json.RawMessage) (json.RawMessage, error)) {
-				copied.Follow(ctx, w.Cursor, ask)
-			}
+		r.inForce.history = store
+		copied := &replica.Replica{History: store, Counting: r.counting, Log: log, Allowed: func() bool {
+			return r.inForce.remoteAccess() != config.AccessOff
+		}}
+		follow = func(ctx context.Context, w wire.Welcome, ask func(context.Context, string, json.RawMessage) (json.RawMessage, error)) {
+			copied.Follow(ctx, w.Cursor, ask)
 		}
 		r.know(p, store, log)
 		keeper := r.agent.Devices()
@@ -311,7 +318,7 @@ func (p *program) daemon(ctx context.Context, r *router, log *slog.Logger) error
 			Hello:    r.agent.Hello,
 			Handle: func(ctx context.Context, name string, params json.RawMessage) (json.RawMessage, error) {
 				began := time.Now()
-				result, err := table.Call(ctx, access, name, params)
+				result, err := table.Call(ctx, r.inForce.access(), name, params)
 				took := time.Since(began)
 				r.agent.Audit.Add(p.now(), name, took, len(result), err)
 				log.Debug("call", "method", usage.Clean(name, 64), "bytes", len(result), "took", took, "err", err)
@@ -390,7 +397,7 @@ func uplinkStatus(id config.Identity, s uplink.State) method.UplinkStatus {
 }
 
 // logger writes a line an event without the time: logd adds it.
-func logger(w io.Writer, level slog.Level) *slog.Logger {
+func logger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
 		Level: level,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {

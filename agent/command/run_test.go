@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
@@ -24,7 +25,7 @@ func TestDaemonStopsClean(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(root)
-	for path, text := range map[string]string{"sys/class/net/br-lan/address": "02:77:00:00:00:01\n", "var/run/.keep": ""} {
+	for path, text := range map[string]string{"sys/class/net/br-lan/address": "02:77:00:00:00:01\n", "var/run/.keep": "", "etc/config/.keep": ""} {
 		path = filepath.Join(root, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -59,6 +60,19 @@ func TestDaemonStopsClean(t *testing.T) {
 			t.Fatalf("no answer: %v", err)
 		}
 	}
+	// Options are in force at once, but for those that the start alone reads
+	// and the one that a flag has the place of.
+	reply, err := local.Call(ctx, socket, "preferences.set", json.RawMessage(
+		`{"log_level":"debug","history_days":60,"history_kib":2000,"remote_access":"off","memory_limit":12,"history_flash":false}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(reply); !strings.Contains(text, `"restart_required":["history_flash","memory_limit","remote_access"]`) {
+		t.Errorf("preferences: %s", text)
+	}
+	if reply, err := local.Call(ctx, socket, "status", nil); err != nil || !strings.Contains(string(reply), `"remote_access":"read"`) {
+		t.Errorf("status: %s, %v", reply, err)
+	}
 	// A second daemon on the same router is refused.
 	var complaint bytes.Buffer
 	if exit := Run(ctx, []string{"netpilot-agent", "--root", root, "run"}, Build{Version: "1.2.3"}, nil, io.Discard, &complaint); exit != exitFailed ||
@@ -68,6 +82,9 @@ func TestDaemonStopsClean(t *testing.T) {
 	cancel()
 	if exit := <-ended; exit != exitDone {
 		t.Errorf("exit code %d: %s", exit, log.String())
+	}
+	if !strings.Contains(log.String(), "log_level=DEBUG remote_access=read history_days=60 history_kib=2000") {
+		t.Errorf("the log lacks the options: %s", log.String())
 	}
 	if _, err := os.Stat(socket); !os.IsNotExist(err) {
 		t.Errorf("the socket is still there: %v", err)

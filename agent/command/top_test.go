@@ -6,14 +6,14 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"go.uber.org/goleak"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/netpilot/netpilot/agent/local"
 	"github.com/netpilot/netpilot/pkg/usage"
@@ -49,7 +49,7 @@ func answering(t *testing.T, root string, handle local.Handler) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { ended <- local.Serve(ctx, door, handle, logger(io.Discard, 0)) }() // ends by stop
+	go func() { ended <- local.Serve(ctx, door, handle, logger(io.Discard, slog.LevelInfo)) }() // ends by stop
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {

@@ -114,7 +114,7 @@ const maxRepairs = 100
 
 // Store is an open history.
 type Store struct {
-	opts Options
+	opts Options // KeepHour and MaxBytes as Keep says, guarded by mu; the rest fixed
 	fs   FS
 	lock io.Closer
 
@@ -145,6 +145,21 @@ func (s *Store) repair(file string, at int64, format string, args ...any) {
 	if len(s.repairs) < maxRepairs {
 		s.repairs = append(s.repairs, Repair{file, at, fmt.Sprintf(format, args...)})
 	}
+}
+
+// Keep changes how long hours are kept and how much all segments may take, as
+// Options.KeepHour and MaxBytes, and with the same bounds. The next Advance
+// goes by it.
+func (s *Store) Keep(hours time.Duration, maxBytes int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.opts
+	o.KeepHour, o.MaxBytes = hours, maxBytes
+	if err := o.check(); err != nil {
+		return err
+	}
+	s.opts.KeepHour, s.opts.MaxBytes = o.KeepHour, o.MaxBytes
+	return nil
 }
 
 // Close books the open buckets as they are, saves and flushes, whatever

@@ -527,3 +527,68 @@ func TestRetention(t *testing.T) {
 		t.Errorf("got %d and %d files, want a dozen", a, b)
 	}
 }
+
+// TestKeep: what is to be kept can change while the history is open, and goes
+// by the next Advance.
+func TestKeep(t *testing.T) {
+	disk := faultfs.New("/tmp")
+	o := options(disk)
+	o.KeepHour = 4 * 24 * time.Hour
+	s := open(t, o)
+	const days = 20
+	rows := make([]usage.Record, 0, 200)
+	for i := range 200 {
+		rows = append(rows, usage.Record{MAC: device(i), Family: usage.FamilyIPv4, Proto: 6, RxBytes: 1000 + uint64(i)})
+	}
+	now := epoch
+	live := func(n int) {
+		for range n {
+			now = now.Add(time.Hour)
+			must(t, s.Add(usage.Range{From: now, To: now}, rows))
+			must(t, s.Advance(now.Add(tick)))
+		}
+	}
+	// hours is how far back hours are told from each other.
+	hours := func() time.Duration {
+		var first time.Time
+		for _, slot := range slots(t, s, history.Query{}) {
+			if first.IsZero() && slot.Length <= time.Hour {
+				first = slot.Start
+			}
+		}
+		return now.Sub(first)
+	}
+	live(days * 24)
+	if got := hours(); got < 4*24*time.Hour || got > 6*24*time.Hour {
+		t.Fatalf("got hours of %s, want of 4 days", got)
+	}
+	must(t, s.Keep(10*24*time.Hour, history.DefaultMaxBytes))
+	live(10 * 24)
+	if got := hours(); got < 10*24*time.Hour || got > 12*24*time.Hour {
+		t.Errorf("10 days: got hours of %s", got)
+	}
+	size := disk.Size(ram)
+	must(t, s.Keep(10*24*time.Hour, 128<<10))
+	live(1)
+	if got := disk.Size(ram); size < 256<<10 || got > 228<<10 {
+		t.Errorf("128 KiB: got %d bytes, before %d", got, size)
+	}
+	for _, refused := range []struct {
+		hours time.Duration
+		bytes int
+	}{{time.Hour, 128 << 10}, {401 * 24 * time.Hour, 128 << 10}, {48 * time.Hour, 1000}} {
+		if err := s.Keep(refused.hours, refused.bytes); usage.KindOf(err) != usage.Invalid {
+			t.Errorf("%+v: got %v, want it invalid", refused, err)
+		}
+	}
+	var got, want uint64
+	for _, slot := range slots(t, s, history.Query{By: history.Device}) {
+		got += slot.RxBytes
+	}
+	for i := range rows {
+		want += rows[i].RxBytes * (days*24 + 10*24 + 1)
+	}
+	if got != want {
+		t.Errorf("got %d bytes in all, want %d", got, want)
+	}
+}

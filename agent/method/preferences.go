@@ -10,14 +10,20 @@ import (
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
-// preferences are the options as the file has them, and which of them the
-// running agent does not use yet.
-func (a *Agent) preferences() (json.RawMessage, error) {
+// preferencesLocked are the options as the file has them, and which of them
+// the running agent does not use until it is started again. With take it is
+// told to use those that it can.
+func (a *Agent) preferencesLocked(take bool) (json.RawMessage, error) {
 	c, _, err := config.Load(a.Root)
 	if err != nil {
 		return nil, usage.Errorf(usage.Unavailable, "%w; mend it on the router", err)
 	}
 	all := c.Preferences()
+	if take && a.Take != nil {
+		for _, name := range a.Take(c) {
+			a.Running[name] = all[name]
+		}
+	}
 	changed := []string{}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if all[name] != a.Running[name] {
@@ -29,7 +35,9 @@ func (a *Agent) preferences() (json.RawMessage, error) {
 }
 
 func (a *Agent) callPreferences(context.Context, Access, json.RawMessage) (json.RawMessage, error) {
-	return a.preferences()
+	a.setting.Lock()
+	defer a.setting.Unlock()
+	return a.preferencesLocked(false)
 }
 
 func (a *Agent) callSetPreferences(_ context.Context, access Access, params json.RawMessage) (json.RawMessage, error) {
@@ -42,5 +50,5 @@ func (a *Agent) callSetPreferences(_ context.Context, access Access, params json
 	if err := config.SetPreferences(a.Root, values, access < AccessOwner); err != nil {
 		return nil, err
 	}
-	return a.preferences()
+	return a.preferencesLocked(true)
 }

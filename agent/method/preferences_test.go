@@ -2,6 +2,7 @@ package method
 
 import (
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -41,5 +42,22 @@ func TestPreferences(t *testing.T) {
 	call(t, a, AccessOwner, "preferences.set", `{"ca_file":"/x"}`, &got)
 	if len(got.Restart) != 3 {
 		t.Errorf("got %+v", got)
+	}
+	// A daemon that can take some of them, of this call or of an earlier one.
+	var told []config.Config
+	a.Take = func(c config.Config) []string {
+		told = append(told, c)
+		return []string{"log_level", "history_days"}
+	}
+	call(t, a, AccessWrite, "preferences.set", `{"log_level":"error"}`, &got)
+	if len(told) != 1 || told[0].LogLevel != slog.LevelError || told[0].History.Days != 60 || len(got.Restart) != 1 || got.Restart[0] != "ca_file" {
+		t.Errorf("got %+v, told %+v", got, told)
+	}
+	call(t, a, AccessRead, "preferences.get", "", &got)
+	if len(told) != 1 || len(got.Restart) != 1 || got.Restart[0] != "ca_file" {
+		t.Errorf("asked again: got %+v, told %d times", got, len(told))
+	}
+	if _, err := New(a).Call(t.Context(), AccessWrite, "preferences.set", json.RawMessage(`{"log_level":"loud"}`)); usage.KindOf(err) != usage.Invalid || len(told) != 1 {
+		t.Errorf("refused: got %v, told %d times", err, len(told))
 	}
 }

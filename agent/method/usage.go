@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/netpilot/netpilot/agent/baseline"
+	"github.com/netpilot/netpilot/agent/config"
 	"github.com/netpilot/netpilot/agent/identity"
 	"github.com/netpilot/netpilot/agent/live"
 	"github.com/netpilot/netpilot/agent/source"
@@ -34,9 +35,13 @@ type Agent struct {
 	Truth     *truth.Teller                      // whether the counting is right; nil where nobody looks
 	Doctor    func(context.Context) truth.Report // runs every check
 	Root      string                             // the router's files, for its options
-	Running   map[string]any                     // the options this agent runs with, by config.Preferences
 
-	setting sync.Mutex // held while options are written
+	// Take puts options in force that were just written and names those that
+	// it could; nil where no daemon runs.
+	Take func(config.Config) []string
+
+	setting sync.Mutex     // held while options are written; guards Running
+	Running map[string]any // the options this agent runs with, by config.Preferences; set once, then changed by Take's word
 
 	// Fresh makes nlbwmon begin its period anew, and tells where the old files
 	// are kept; nil where that cannot be.

@@ -39,6 +39,7 @@ type History interface {
 type Replica struct {
 	History  History
 	Counting func(context.Context) json.RawMessage // whether the router counts rightly; may be nil
+	Allowed  func() bool                           // whether anything may be pushed just now; nil: always
 	Every    time.Duration                         // between rounds, +-25 %; 60 s if zero
 	Rand     func() float64                        // math/rand's if nil
 	Log      *slog.Logger                          // may be nil
@@ -73,6 +74,9 @@ func (r *Replica) Follow(ctx context.Context, cursor *uint64, ask Ask) {
 			wait = f.spread(f.Every, 0.25)
 		case ctx.Err() != nil:
 			return
+		case errors.Is(err, errNotAllowed):
+			wait = f.spread(f.Every, 0.25)
+			continue
 		case errors.As(err, &e) && e.Kind == usage.Invalid:
 			f.Log.Warn("the relay takes no history; it has to be updated, or this agent", "err", err)
 			return
@@ -136,11 +140,17 @@ func (f *follower) sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-var errFull = errors.New("frame is full")
+var (
+	errFull       = errors.New("frame is full")
+	errNotAllowed = errors.New("the router's owner has turned remote access off")
+)
 
 // round pushes until the relay has everything up to now.
 func (f *follower) round(ctx context.Context) error {
 	for {
+		if f.Allowed != nil && !f.Allowed() {
+			return errNotAllowed
+		}
 		f.push.Reset()
 		newest, n := f.cursor, 0
 		err := f.History.Since(ctx, history.Cursor(f.cursor), func(c *history.Change) error {

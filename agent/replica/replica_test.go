@@ -244,3 +244,39 @@ func TestTooMuchOpen(t *testing.T) {
 		}
 	})
 }
+
+// TestAllowed: what the owner forbids is not pushed, also where a push was
+// under way, and goes on where it stopped when it is allowed again.
+func TestAllowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{open: []usage.Bucket{bucket(200, 1)}, changed: make(chan struct{}, 1)}
+		for i := range 200 {
+			s.buckets = append(s.buckets, bucket(i, 60))
+		}
+		began := time.Now()
+		var refused time.Duration // when a push that had begun was forbidden
+		r := &Replica{History: s, Allowed: func() bool {
+			at := time.Since(began)
+			return at >= 5*time.Minute && refused == 0 || at >= 20*time.Minute
+		}}
+		got, ended := follow(t, r, 0, 30*time.Minute, func(n int, p *wire.Push) (uint64, error) {
+			if n == 3 {
+				refused = time.Since(began)
+			}
+			return p.Cursor, nil
+		})
+		if ended != 30*time.Minute {
+			t.Errorf("it ended after %v", ended)
+		}
+		if len(got) < 5 || got[0].at < 5*time.Minute || got[0].at > 6*time.Minute+time.Second || got[2].at != refused || got[2].Cursor == 200 ||
+			got[3].at < 20*time.Minute || got[3].at > 21*time.Minute+time.Second || got[3].After != got[2].Cursor {
+			for _, p := range got {
+				t.Logf("at %v: after %d up to %d", p.at, p.After, p.Cursor)
+			}
+			t.Fatalf("got %d pushes, want three after 5 minutes and the rest after 20", len(got))
+		}
+		if last := got[len(got)-1]; last.Cursor != 200 || last.AsOf.IsZero() {
+			t.Errorf("the last is up to %d at %v, want all 200", last.Cursor, last.AsOf)
+		}
+	})
+}

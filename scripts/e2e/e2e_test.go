@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/netpilot/netpilot/agent/local"
 	"github.com/netpilot/netpilot/pkg/nlbwmon/nlbwmontest"
 )
 
@@ -270,6 +271,44 @@ func TestRemoteAccessOff(t *testing.T) {
 	s.online(1)
 	if a := s.get("/api/device-usage/current?routerId=" + r.id()); a.status != 403 || !strings.Contains(a.Error.Message, "remote_access") {
 		t.Errorf("%d %v", a.status, a.Error)
+	}
+}
+
+// TestRemoteAccessChanges: what the relay may ask for changes with the next
+// call, over the same link and in the same process.
+func TestRemoteAccessChanges(t *testing.T) {
+	s, r := newServer(t), newRouter(t, lab, "live-lab")
+	s.key = strings.TrimSpace(s.admin("key", "create", "--name", "writer", "--scope", "write"))
+	r.enrol(s)
+	r.run()
+	s.online(1)
+	up := "?routerId=" + r.id()
+	current, device, preferences := "/api/device-usage/current"+up, "/api/device-usage/device/02:77:00:00:00:11"+up, "/api/device-usage/preferences"+up
+	allows := func(access string, read, write int) {
+		t.Helper()
+		if a := s.put(device, `{"group":"kids"}`); a.status != write {
+			t.Errorf("%s: a change got %d %v, want %d", access, a.status, a.Error, write)
+		}
+		if a := s.get(current); a.status != read {
+			t.Errorf("%s: a question got %d %v, want %d", access, a.status, a.Error, read)
+		}
+	}
+	allows("full", 200, 200)
+	if a := s.put(preferences, `{"remote_access":"read","log_level":"debug"}`); a.status != 200 || !strings.Contains(string(a.Data), `"restart_required":[]`) {
+		t.Fatalf("got %d %v %s, want it in force", a.status, a.Error, a.Data)
+	}
+	allows("read", 200, 403)
+	for _, step := range []struct {
+		access      string
+		read, write int
+	}{{"off", 403, 403}, {"full", 200, 200}} { // the owner's word, on the router
+		if _, err := local.Call(t.Context(), filepath.Join(r.root, local.Path), "preferences.set", json.RawMessage(`{"remote_access":"`+step.access+`"}`)); err != nil {
+			t.Fatal(err)
+		}
+		allows(step.access, step.read, step.write)
+	}
+	if log := r.log.String(); strings.Count(log, "link up") != 1 || strings.Contains(log, "link closed") || !strings.Contains(log, "level=DEBUG") {
+		t.Errorf("want one link and debugging in the log:\n%s", log)
 	}
 }
 

@@ -116,24 +116,36 @@ func (s *server) get(path string) answer {
 	return a
 }
 
-func (s *server) ask(path string) (answer, error) {
-	req, err := http.NewRequest(http.MethodGet, s.url+path, nil)
+func (s *server) put(path, body string) answer {
+	s.t.Helper()
+	a, err := s.send(http.MethodPut, path, body)
+	if err != nil {
+		s.t.Fatalf("PUT %s: %v", path, err)
+	}
+	return a
+}
+
+func (s *server) ask(path string) (answer, error) { return s.send(http.MethodGet, path, "") }
+
+func (s *server) send(method, path, body string) (answer, error) {
+	req, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}
 	req.Header.Set("Authorization", "Bearer "+s.key)
+	req.Header.Set("Content-Type", "application/json")
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: s.trust}, Timeout: soon}
 	resp, err := client.Do(req)
 	if err != nil {
 		return answer{}, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	reply, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return answer{}, err
 	}
 	a := answer{status: resp.StatusCode}
-	return a, json.Unmarshal(body, &a)
+	return a, json.Unmarshal(reply, &a)
 }
 
 // router is a fake router with a simulated nlbwmon and, once run, an agent.
