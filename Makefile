@@ -15,17 +15,19 @@ export SOURCE_DATE_EPOCH
 LDFLAGS      := -s -w -X main.version=$(VERSION)
 AGENT_LDFLAGS := $(LDFLAGS) -X main.built=$(SOURCE_DATE_EPOCH)
 # What keeps the agent small is said in docs/decisions/0003-agent-size.md.
-AGENT_TAGS   := nethttpomithttp2,urfave_cli_no_docs,urfave_cli_no_suggest,netgo,osusergo
+AGENT_TAGS   := urfave_cli_no_docs,urfave_cli_no_suggest,netgo,osusergo
 # Inlining stays where our own hot paths are: decode, count, sort, print.
 AGENT_HOT    := pkg/nlbwmon pkg/usage agent/nlbw agent/ledger agent/source
 AGENT_GC     := all=-l $(AGENT_HOT:%=github.com/netpilot/netpilot/%=)
 BUILD_FLAGS  := -trimpath -buildvcs=false
 # The underscore keeps the go command from taking it for a package of ours.
 OVERLAY      := $(BIN)/_overlay/overlay.json
-AGENT_FLAGS  := $(BUILD_FLAGS) -overlay=$(OVERLAY) -tags=$(AGENT_TAGS) $(AGENT_GC:%=-gcflags=%) -ldflags="$(AGENT_LDFLAGS)"
-CROSS        := $(GO) run ./scripts/cross --overlay '$(OVERLAY)' --tags '$(AGENT_TAGS)' $(AGENT_GC:%=--gcflags '%') --ldflags '$(AGENT_LDFLAGS)'
+# The overlay's runtime and the linker that toolexec starts belong together.
+TOOLEXEC     := $(abspath $(BIN)/_overlay/toolexec)
+AGENT_FLAGS  := $(BUILD_FLAGS) -overlay=$(OVERLAY) -toolexec=$(TOOLEXEC) -tags=$(AGENT_TAGS) $(AGENT_GC:%=-gcflags=%) -ldflags="$(AGENT_LDFLAGS)"
+CROSS        := $(GO) run ./scripts/cross --overlay '$(OVERLAY)' --toolexec '$(TOOLEXEC)' --tags '$(AGENT_TAGS)' $(AGENT_GC:%=--gcflags '%') --ldflags '$(AGENT_LDFLAGS)'
 
-.PHONY: help build test soak resident check demo cross size size-check bench fuzz agent overlay relay clean packages keys vendors man
+.PHONY: help build test soak resident check demo cross size size-check bench fuzz agent overlay relay clean lines packages keys vendors man
 .DEFAULT_GOAL := help
 
 help: ## say what each target does
@@ -66,6 +68,9 @@ demo: build ## a relay, an agent and a recorded nlbwmon on loopback; ARGS=--once
 
 cross: overlay ## the agent for every router Go can serve, into dist/
 	@$(CROSS) --out dist
+
+lines: overlay ## what scripts/lines needs to find the places of an agent's trace, into dist/; ONLY=mipsle for one
+	@$(CROSS) --out dist --only '$(ONLY)' --lines
 
 packages: cross ## both feeds for routers, into dist/feed; FEED_URL=https://... is where they will be
 	@$(GO) run ./scripts/packages --version '$(VERSION)' --epoch '$(SOURCE_DATE_EPOCH)' --keys '$(KEYS)' --url '$(FEED_URL)'

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"debug/elf"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,7 +18,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/netpilot/netpilot/scripts/lines/table"
 	"github.com/netpilot/netpilot/scripts/target"
 )
 
@@ -29,9 +29,9 @@ func main() {
 }
 
 type options struct {
-	out, only, overlay, tags, ldflags, report, deps string
-	gcflags                                         []string
-	check                                           bool
+	out, only, overlay, toolexec, tags, ldflags, report, deps string
+	gcflags                                                   []string
+	lines, check                                              bool
 }
 
 func run(args []string) error {
@@ -40,6 +40,8 @@ func run(args []string) error {
 	f.StringVar(&o.out, "out", "dist", "folder for the binaries")
 	f.StringVar(&o.only, "only", "", "build these targets only, separated by commas")
 	f.StringVar(&o.overlay, "overlay", "", "file that says which source files stand in for others")
+	f.StringVar(&o.toolexec, "toolexec", "", "program that starts the linker")
+	f.BoolVar(&o.lines, "lines", false, "write only what scripts/lines needs")
 	f.StringVar(&o.tags, "tags", "", "build tags")
 	f.StringVar(&o.ldflags, "ldflags", "", "linker flags")
 	f.Func("gcflags", "compiler flags, may be repeated", func(s string) error { o.gcflags = append(o.gcflags, s); return nil })
@@ -63,6 +65,12 @@ func run(args []string) error {
 	}
 	rows := make([]row, 0, len(chosen))
 	for _, t := range chosen {
+		if o.lines {
+			if err := o.writeLines(t); err != nil {
+				return err
+			}
+			continue
+		}
 		r, err := o.build(t)
 		if err != nil {
 			return err
@@ -70,7 +78,7 @@ func run(args []string) error {
 		rows = append(rows, r)
 	}
 	switch {
-	case o.report == "":
+	case o.lines || o.report == "":
 		return nil
 	case o.check:
 		return o.compare(rows)
@@ -87,27 +95,11 @@ type row struct {
 
 func (o *options) build(t target.Target) (row, error) {
 	path := filepath.Join(o.out, "netpilot-agent-"+t.Name)
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-overlay=" + o.overlay, "-tags=" + o.tags, "-ldflags=" + o.ldflags, "-o", path}
-	for _, g := range o.gcflags {
-		args = append(args, "-gcflags="+g)
-	}
-	cmd := exec.Command("go", append(args, "./agent")...)
-	cmd.Env = append(os.Environ(), append([]string{"CGO_ENABLED=0", "GOOS=linux"}, t.Env...)...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return row{}, fmt.Errorf("build %s: %w\n%s", t.Name, err, out)
+	if err := o.compile(t, path, "-toolexec="+o.toolexec); err != nil {
+		return row{}, err
 	}
 	binary, err := os.ReadFile(path)
 	if err != nil {
-		return row{}, err
-	}
-	lines, err := table.Strip(binary)
-	if err != nil {
-		return row{}, fmt.Errorf("take file names and lines out of %s: %w", path, err)
-	}
-	if err := os.WriteFile(path, binary, 0o755); err != nil {
-		return row{}, err
-	}
-	if err := writeLines(path+".lines", lines); err != nil {
 		return row{}, err
 	}
 	r := row{Target: t, raw: len(binary)}
@@ -121,17 +113,59 @@ func (o *options) build(t target.Target) (row, error) {
 	return r, nil
 }
 
-// writeLines keeps what scripts/lines reads.
-func writeLines(path string, lines []byte) error {
+func (o *options) compile(t target.Target, path string, more ...string) error {
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-overlay=" + o.overlay, "-tags=" + o.tags, "-ldflags=" + o.ldflags, "-o", path}, more...)
+	for _, g := range o.gcflags {
+		args = append(args, "-gcflags="+g)
+	}
+	cmd := exec.Command("go", append(args, "./agent")...)
+	cmd.Env = append(os.Environ(), append([]string{"CGO_ENABLED=0", "GOOS=linux"}, t.Env...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", t.Name, err, out)
+	}
+	return nil
+}
+
+// writeLines keeps what scripts/lines reads: the table of functions as Go's own
+// linker writes it for the same code. That program is never run: its runtime
+// expects the other table.
+func (o *options) writeLines(t target.Target) error {
+	dir, err := os.MkdirTemp("", "netpilot-lines-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "agent")
+	if err := o.compile(t, binary); err != nil {
+		return err
+	}
+	f, err := elf.Open(binary)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	section := f.Section(".gopclntab")
+	if section == nil {
+		return fmt.Errorf("%s: the linker of this version of Go writes no section .gopclntab", t.Name)
+	}
+	table, err := section.Data()
+	if err != nil {
+		return err
+	}
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
-	if _, err := w.Write(lines); err != nil {
+	if _, err := w.Write(table); err != nil {
 		return err
 	}
 	if err := w.Close(); err != nil {
 		return err
 	}
-	return os.WriteFile(path, b.Bytes(), 0o644)
+	path := filepath.Join(o.out, "netpilot-agent-"+t.Name+".lines")
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		return err
+	}
+	fmt.Printf("%-9s %10d bytes  %s\n", t.Name, b.Len(), path)
+	return nil
 }
 
 func gzipped(data []byte) (int, error) {

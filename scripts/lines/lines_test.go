@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"debug/elf"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,101 +11,72 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/netpilot/netpilot/scripts/lines/table"
 )
 
-// crashing does what the runtime needs its tables for - stacks that grow,
-// collections of garbage with live pointers, recovered panics, traces - and
-// then crashes.
+// crashing crashes in a package's function, called by main and by a goroutine
+// that a type's method started.
 const crashing = `package main
 
 import (
 	"fmt"
 	"os"
-	"runtime"
+	"slices"
 )
 
-type node struct {
-	next *node
-	pad  [100]byte
-}
-
-func deep(n int, list *node) int {
-	if n == 0 {
-		runtime.GC()
-		return 0
-	}
-	var pad [64]byte
-	pad[n%64] = 1
-	return deep(n-1, &node{next: list}) + int(pad[n%64])
-}
-
-func recovered() (err error) {
-	defer func() { err = fmt.Errorf("recovered %v", recover()) }()
-	var none *node
-	none.next = nil
-	return nil
-}
+type list []int
 
 func main() {
-	fmt.Println(deep(10000, nil), recovered())
-	_, file, line, ok := runtime.Caller(0)
-	fmt.Println(file, line, ok)
-	crash(len(os.Args))
+	slices.SortFunc(list{2, 1}, func(a, b int) int {
+		done := make(chan bool)
+		go list{len(os.Args)}.crash(done)
+		<-done
+		return 0
+	})
 }
 
-func crash(n int) {
-	panic(n) // here
+func (l list) crash(done chan bool) {
+	fmt.Println(len(l))
+	var index []int
+	index[l[0]]++ // here
+	done <- true
 }
 `
 
-func TestStrip(t *testing.T) {
+// TestPlaces has a program built as the agent is crash, and finds its places in
+// the table of the same program by Go's own linker.
+func TestPlaces(t *testing.T) {
 	dir := t.TempDir()
-	source, binary := filepath.Join(dir, "main.go"), filepath.Join(dir, "crashing")
+	overlay := filepath.Join(dir, "overlay")
+	if out, err := exec.Command("go", "run", "../overlay", overlay).CombinedOutput(); err != nil {
+		t.Fatalf("overlay: %v\n%s", err, out)
+	}
+	source := filepath.Join(dir, "main.go")
 	if err := os.WriteFile(source, []byte(crashing), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-trimpath", "-gcflags=-l", "-ldflags=-s -w", "-o", binary, source)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	program := func(flags ...string) string {
+		binary := filepath.Join(t.TempDir(), "crashing")
+		build := exec.Command("go", append([]string{"build", "-trimpath", "-gcflags=-l", "-ldflags=-s -w", "-overlay=" + overlay + "/overlay.json", "-o", binary}, append(flags, source)...)...)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOFLAGS=")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("build: %v\n%s", err, out)
+		}
+		return binary
 	}
-	program, err := os.ReadFile(binary)
-	if err != nil {
-		t.Fatal(err)
-	}
-	whole := bytes.Clone(program)
-	before, err := table.Strip(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(program) != len(whole) || !bytes.Contains(whole, before) || bytes.Contains(program, before) {
-		t.Error("the program changed its size, or the table is not the program's")
-	}
-	if was, is := zipped(t, whole), zipped(t, program); is > was*95/100 {
-		t.Errorf("compressed %d bytes, before %d: lines are still there", is, was)
-	}
-	if err := os.WriteFile(binary, program, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(binary)
-	var out, trace bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &trace
+	var trace bytes.Buffer
+	cmd := exec.Command(program("-toolexec=" + overlay + "/toolexec"))
+	cmd.Stderr = &trace
 	if err := cmd.Run(); err == nil {
-		t.Error("it did not crash")
+		t.Fatal("it did not crash")
 	}
-	if want := "10000 recovered runtime error: invalid memory address or nil pointer dereference\n? 0 true\n"; out.String() != want {
-		t.Errorf("it printed %q, want %q", out.String(), want)
-	}
-	if want := regexp.MustCompile(`main\.crash\([^)]*\)\n\t\?:0 \+0x[0-9a-f]+`); !want.MatchString(trace.String()) {
-		t.Errorf("the trace is\n%s", trace.String())
+	if want := regexp.MustCompile(`main\.list\.crash\(\)\n\t\?:0 \+0x[0-9a-f]+`); !want.MatchString(trace.String()) {
+		t.Fatalf("the trace is\n%s", trace.String())
 	}
 
 	lines := filepath.Join(dir, "crashing.lines")
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
-	if _, err := z.Write(before); err != nil || z.Close() != nil {
+	if _, err := z.Write(tableOf(t, program())); err != nil || z.Close() != nil {
 		t.Fatal("gzip failed")
 	}
 	if err := os.WriteFile(lines, packed.Bytes(), 0o644); err != nil {
@@ -114,54 +86,37 @@ func TestStrip(t *testing.T) {
 	if err := run(lines, &trace, &told); err != nil {
 		t.Fatal(err)
 	}
-	at := 1 + strings.Count(crashing[:strings.Index(crashing, "// here")], "\n")
-	if want := regexp.MustCompile(`main\.crash\([^)]*\)\n\t\S*main\.go:` + strconv.Itoa(at) + ` \+0x`); !want.MatchString(told.String()) {
-		t.Errorf("with lines the trace is\n%s", told.String())
+	at := func(text string) string {
+		return `\n\t\S*main\.go:` + strconv.Itoa(1+strings.Count(crashing[:strings.Index(crashing, text)], "\n")) + ` \+0x`
+	}
+	for _, want := range []string{
+		`main\.list\.crash\(\)` + at("// here"),
+		`created by main\.main\.func1 in goroutine 1` + at("go list{"),
+		`main\.main\(\)` + at("slices.SortFunc("),
+		`slices\.[a-zA-Z]+CmpFunc\[\.\.\.\]\(\)\n\tslices/zsortanyfunc\.go:\d+ \+0x`,
+	} {
+		if !regexp.MustCompile(want).MatchString(told.String()) {
+			t.Errorf("with lines the trace has no %s:\n%s", want, told.String())
+		}
 	}
 	if err := run(lines, strings.NewReader("nothing\n"), &told); err == nil || !strings.Contains(err.Error(), "nothing in the trace") {
 		t.Errorf("a trace of another program: got error %v", err)
 	}
+	if err := run(source, &trace, &told); err == nil || !strings.Contains(err.Error(), "make lines") {
+		t.Errorf("a file that is none: got error %v", err)
+	}
 }
 
-func zipped(t *testing.T, data []byte) int {
+func tableOf(t *testing.T, path string) []byte {
 	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := z.Write(data); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Len()
-}
-
-// What is no program of a known Go is refused, and left as it was.
-func TestStripRefuses(t *testing.T) {
-	self, err := os.ReadFile(os.Args[0])
+	f, err := elf.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, err := table.Strip(bytes.Clone(self))
+	defer f.Close()
+	table, err := f.Section(".gopclntab").Data()
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := bytes.Index(self, before)
-	broken := func(edit func(table []byte)) []byte {
-		b := bytes.Clone(self)
-		edit(b[at : at+len(before)])
-		return b
-	}
-	for name, program := range map[string][]byte{
-		"no ELF":            []byte("#!/bin/sh\n"),
-		"another version":   broken(func(b []byte) { b[0] ^= 1 }),
-		"another word size": broken(func(b []byte) { b[7] = 2 }),
-		"too many":          broken(func(b []byte) { b[8+5] = 0xff }),
-		"too far":           broken(func(b []byte) { b[8+7*8+5] = 1 }),
-	} {
-		was := bytes.Clone(program)
-		if _, err := table.Strip(program); err == nil || !bytes.Equal(was, program) {
-			t.Errorf("%s: got error %v", name, err)
-		}
-	}
+	return table
 }

@@ -1,106 +1,141 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// TestStandIns: what stands in does what is asked of it, as the real package
-// does, and refuses the rest.
-func TestStandIns(t *testing.T) {
-	dir := t.TempDir()
-	write := func(path string, text []byte) {
-		t.Helper()
-		path = filepath.Join(dir, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, text, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name := range replaced {
-		text, err := standIns.ReadFile("standin/" + name + ".txt")
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(strings.TrimSuffix(name, ".go")+"/"+name, text)
-	}
-	names := []string{"", "format", "output, o", "a  b", "a,b\nc d\n", " x", "relay.example", "xn--bcher-kva.example", "b\u00fccher.example"}
-	given, err := json.Marshal(names)
-	if err != nil {
+// TestBuilt builds programs as the agent is built, and as anybody builds.
+func TestBuilt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "overlay")
+	if err := run(dir); err != nil {
 		t.Fatal(err)
 	}
-	write("go.mod", []byte("module standin\n\ngo 1.26\n"))
-	write("main.go", []byte(`package main
+	ours := []string{"-overlay=" + filepath.Join(dir, "overlay.json"), "-toolexec=" + filepath.Join(dir, "toolexec")}
+	t.Run("StandIns", func(t *testing.T) { standInsDoTheSame(t, ours) })
+	t.Run("Template", func(t *testing.T) { templateSaysSo(t, ours) })
+	t.Run("Runtime", func(t *testing.T) { runtimeWorks(t, ours) })
+}
+
+// program builds a program of testdata or of a text.
+func program(t *testing.T, source string, flags ...string) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "program")
+	cmd := exec.Command("go", append(append([]string{"build", "-trimpath", "-gcflags=all=-l", "-o", binary}, flags...), source)...)
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s %q: %v\n%s", source, flags, err, out)
+	}
+	return binary
+}
+
+// standInsDoTheSame: what stands in does what the real package does.
+func standInsDoTheSame(t *testing.T, ours []string) {
+	var said [2]map[string][]string
+	for i, flags := range [][]string{ours, nil} {
+		out, err := exec.Command(program(t, "./testdata/both", flags...)).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%q: %v\n%s", flags, err, out)
+		}
+		if err := json.Unmarshal(out, &said[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(said[1]) != 6 || len(said[1]["responses"]) < 5000 {
+		t.Fatalf("only %d parts and %d answers", len(said[1]), len(said[1]["responses"]))
+	}
+	for part, want := range said[1] {
+		got := said[0][part]
+		if len(got) != len(want) {
+			t.Errorf("%s: got %d results, want %d", part, len(got), len(want))
+			continue
+		}
+		wrong := 0
+		for i := range want {
+			if got[i] != want[i] && wrong < 10 {
+				wrong++
+				t.Errorf("%s %d:\ngot  %.300q\nwant %.300q", part, i, got[i], want[i])
+			}
+		}
+	}
+}
+
+// templateSaysSo: the others stand for what nobody runs, and say so.
+func templateSaysSo(t *testing.T, ours []string) {
+	source := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(source, []byte(`package main
 
 import (
-	"encoding/json"
-	"os"
-
-	"standin/idna"
-	"standin/regexp"
-	"standin/template"
+	"compress/flate"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"text/template"
 )
 
 func main() {
-	var names []string
-	if err := json.Unmarshal([]byte(os.Args[1]), &names); err != nil {
-		panic(err)
-	}
-	var out struct {
-		Cut, ASCII []string
-		Panicked, Printed bool
-	}
-	re := regexp.MustCompile("[, ]+.*")
-	for _, name := range names {
-		out.Cut = append(out.Cut, re.ReplaceAllString(name, ""))
-		ascii, err := idna.Lookup.ToASCII(name)
-		if err != nil {
-			ascii = "refused"
-		}
-		out.ASCII = append(out.ASCII, ascii)
-	}
-	out.Printed = template.New("").Execute(nil, nil) == nil
-	func() {
-		defer func() { out.Panicked = recover() != nil }()
-		regexp.MustCompile("x*")
-	}()
-	_ = json.NewEncoder(os.Stdout).Encode(out)
+	_, err := flate.NewWriter(io.Discard, 9)
+	_, readErr := http.NewRequestWithContext(context.Background(), "GET", "http://x", strings.NewReader("x"))
+	fmt.Println(template.New("").Execute(nil, nil), err, readErr)
+	r, _ := http.NewRequestWithContext(context.Background(), "GET", "http://b\u00fccher.example", nil)
+	fmt.Println(r.Write(io.Discard))
+	defer func() { fmt.Println(recover()) }()
+	regexp.MustCompile("x*")
 }
-`))
-	cmd := exec.Command("go", "run", ".", string(given))
-	cmd.Dir = dir
-	text, err := cmd.CombinedOutput()
+`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(program(t, source, ours...)).CombinedOutput()
+	if want := "this build has no text/template this build of compress/flate only reads this build of net/http is a client's only\n" +
+		"this build takes host names in ASCII only; write it as xn--...\nthis build has no regexp for x*\n"; err != nil || string(out) != want {
+		t.Errorf("got %v\n%swant\n%s", err, out, want)
+	}
+}
+
+// runtimeWorks: all that the runtime needs its tables for works without the
+// parts that are gone.
+func runtimeWorks(t *testing.T, ours []string) {
+	for i, flags := range [][]string{ours, append(slices.Clone(ours), "-gcflags=all="), append(slices.Clone(ours), "-ldflags=-s -w")} {
+		cmd := exec.Command(program(t, "./testdata/hard", flags...))
+		cmd.Env = append(cmd.Environ(), "GOGC=20")
+		var out, trace bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &trace
+		if err := cmd.Run(); err == nil {
+			t.Error("it did not crash")
+		}
+		want := "10000 8 recovered runtime error: invalid memory address or nil pointer dereference\n" +
+			"value method main.square.area called using nil *square pointer\n? 0 true main.generic[...] main.generic[...]\n"
+		if out.String() != want {
+			t.Errorf("%q: it printed\n%swant\n%s", flags, out.String(), want)
+		}
+		if !strings.Contains(trace.String(), "panic: 1\n") || !strings.Contains(trace.String(), "main.main()\n\t?:0 +0x") || i != 1 && !strings.Contains(trace.String(), "main.crash(") {
+			t.Errorf("%q: the trace is\n%s", flags, trace.String())
+		}
+	}
+}
+
+// A Go without the texts that are changed is refused.
+func TestApplyRefuses(t *testing.T) {
+	dir := t.TempDir()
+	from, err := folder("runtime")
 	if err != nil {
-		t.Fatalf("%v\n%s", err, text)
+		t.Fatal(err)
 	}
-	var got struct {
-		Cut, ASCII        []string
-		Panicked, Printed bool
+	other := filepath.Join(dir, "mspanset.go")
+	if err := os.WriteFile(other, []byte("package runtime\n"), 0o644); err != nil {
+		t.Fatal(err)
 	}
-	if err := json.Unmarshal(text, &got); err != nil || len(got.Cut) != len(names) || len(got.ASCII) != len(names) {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	re := regexp.MustCompile("[, ]+.*")
-	for i, name := range names {
-		if want := re.ReplaceAllString(name, ""); got.Cut[i] != want {
-			t.Errorf("%q cut: got %q, want %q", name, got.Cut[i], want)
-		}
-		want := name
-		if strings.Contains(name, "\u00fc") {
-			want = "refused"
-		}
-		if got.ASCII[i] != want {
-			t.Errorf("%q in ASCII: got %q, want %q", name, got.ASCII[i], want)
-		}
-	}
-	if !got.Panicked || got.Printed {
-		t.Errorf("another expression was taken, or a template printed: %s", text)
+	err = apply(dir, changed, map[string]string{filepath.Join(from, "mspanset.go"): other})
+	if err == nil || !strings.Contains(err.Error(), "another version of Go") {
+		t.Errorf("got error %v", err)
 	}
 }

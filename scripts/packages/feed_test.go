@@ -462,11 +462,11 @@ func TestBuildSystemBuildsTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	got, flag, replaces := make(map[string]bool), "", ""
+	got, flag, files := make(map[string]bool), "", make(map[string]string)
 	for line := range strings.Lines(string(out)) {
 		word, ok := strings.CutPrefix(strings.TrimSpace(line), "arg ")
-		if rest, isOverlay := strings.CutPrefix(word, "-overlay="); ok && isOverlay {
-			replaces = rest
+		if name, path, _ := strings.Cut(word, "="); ok && (name == "-overlay" || name == "-toolexec") {
+			files[name] = path
 		} else if ok && strings.HasPrefix(word, "-") {
 			flag = word
 		} else if ok {
@@ -476,8 +476,10 @@ func TestBuildSystemBuildsTheSame(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if _, err := os.Stat(replaces); err != nil || filepath.Dir(replaces) != overlay {
-		t.Errorf("overlay %q: %v", replaces, err)
+	for _, name := range []string{"-overlay", "-toolexec"} {
+		if _, err := os.Stat(files[name]); err != nil || filepath.Dir(files[name]) != overlay {
+			t.Errorf("%s %q: %v", name, files[name], err)
+		}
 	}
 }
 
