@@ -20,6 +20,7 @@ import (
 	agent "github.com/netpilot/netpilot/agent/command"
 	"github.com/netpilot/netpilot/agent/config"
 	"github.com/netpilot/netpilot/agent/method"
+	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/scripts/browser"
 	"github.com/netpilot/netpilot/scripts/home"
 )
@@ -388,5 +389,39 @@ func TestHoursOfADayWithAnotherClock(t *testing.T) {
 		{ start: '2026-03-29T01:00:00+01:00', bytes_rx: 1, bytes_tx: 0 }, { start: '2026-03-29T03:00:00+02:00', bytes_rx: 2, bytes_tx: 0 } ] }`)
 	if want := "1:00 1, 3:00 2"; got != want {
 		t.Errorf("in spring: got %q, want %q", got, want)
+	}
+}
+
+// TestBytes compares how bytes are written with the command line's way.
+func TestBytes(t *testing.T) {
+	b := browser.New(t, shots)
+	r := home.New(t, began)
+	r.Start()
+	open(b, serve(t, r).page("overview", "owner"), 1200, false)
+	numbers := []uint64{0, 1, 1023, 1 << 60, 1<<63 + 1<<58}
+	for unit := uint64(1 << 10); unit <= 1<<50; unit <<= 10 {
+		for _, whole := range []uint64{1, 2, 9, 99, 1000, 1023} {
+			n := whole * unit
+			numbers = append(numbers, n-1, n, n+1)
+			for quarters := uint64(1); quarters < 4; quarters++ { // one and three are ties
+				tie := n + quarters*unit/4
+				numbers = append(numbers, tie-1, tie, tie+1)
+			}
+			numbers = append(numbers, n+unit*19/20, n+unit/20, n+unit-1)
+		}
+	}
+	list, err := json.Marshal(numbers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	b.Eval(fmt.Sprintf(`load('netpilot.agent').then(agent => %s.map(n => agent.bytes(n)))`, list), &got)
+	if len(got) != len(numbers) {
+		t.Fatalf("got %d texts of %d numbers", len(got), len(numbers))
+	}
+	for i, n := range numbers {
+		if text := browser.Plain(got[i]); text != usage.Bytes(n) {
+			t.Errorf("%d bytes: got %s, want %s", n, text, usage.Bytes(n))
+		}
 	}
 }

@@ -22,7 +22,7 @@ function declare(method, params, alone) {
 	});
 }
 
-const UNITS = [ 'B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB' ];
+const UNITS = [ 'B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB' ];
 
 return baseclass.extend({
 	status: declare('status', [ 'brief' ]),
@@ -39,6 +39,8 @@ return baseclass.extend({
 		let unit = 0;
 		for (n = +n || 0; n >= 1024 && unit < UNITS.length - 1; unit++)
 			n /= 1024;
+		if (n % 1 == 0.25) /* a tie, which Go rounds to the even digit */
+			n -= 0.05;
 		return '%s\u00a0%s'.format(unit ? n.toFixed(1) : String(Math.round(n)), UNITS[unit]);
 	},
 
