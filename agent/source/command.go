@@ -42,7 +42,13 @@ func (r *Router) readCommand(ctx context.Context, period nlbwmon.Period, sink us
 	if err != nil {
 		return Reading{}, fmt.Errorf("run %s: %w", r.NlbwPath, err)
 	}
+	late := func() error {
+		return usage.Errorf(usage.Unavailable, "%s gave no answer within %s: nlbwmon hangs; try: service nlbwmon restart", r.NlbwPath, within)
+	}
 	if err := cmd.Start(); err != nil {
+		if ctx.Err() != nil { // on a machine so busy that the time was over before it began
+			return Reading{}, late()
+		}
 		return Reading{}, fmt.Errorf("run %s: %w", r.NlbwPath, err)
 	}
 	sink.Begin(0)
@@ -50,7 +56,7 @@ func (r *Router) readCommand(ctx context.Context, period nlbwmon.Period, sink us
 	_, _ = io.Copy(io.Discard, out) // so that the command can end
 	if err := cmd.Wait(); err != nil {
 		if ctx.Err() != nil {
-			return Reading{}, usage.Errorf(usage.Unavailable, "%s gave no answer within %s: nlbwmon hangs; try: service nlbwmon restart", r.NlbwPath, within)
+			return Reading{}, late()
 		}
 		text := usage.Clean(strings.TrimSpace(complaint.String()), 256)
 		if strings.Contains(text, "No data available") && period != 0 {

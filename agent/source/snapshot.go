@@ -12,7 +12,7 @@ import (
 // readSnapshot reads the live table, if it is whole and younger than two
 // refreshes.
 func (r *Router) readSnapshot(sink usage.Sink) (Reading, error) {
-	snap, err := r.Kept.read(r.SnapshotPath, r.Order, sink)
+	snap, err := r.Kept.read(r.SnapshotPath, r.Order, r.Now, sink)
 	if err != nil {
 		return Reading{}, err
 	}
@@ -58,7 +58,7 @@ const maxKept = 20_000
 const settled = time.Second
 
 // read is nlbwmon.ReadSnapshot, from memory where the file has not changed.
-func (k *Kept) read(path string, order nlbwmon.AddrOrder, sink usage.Sink) (nlbwmon.Snapshot, error) {
+func (k *Kept) read(path string, order nlbwmon.AddrOrder, now func() time.Time, sink usage.Sink) (nlbwmon.Snapshot, error) {
 	if k == nil {
 		return nlbwmon.ReadSnapshot(path, order, func(_ nlbwmon.Header, rows int) { sink.Begin(rows) }, sink.Add)
 	}
@@ -86,7 +86,7 @@ func (k *Kept) read(path string, order nlbwmon.AddrOrder, sink usage.Sink) (nlbw
 				k.rows = append(k.rows, *rec)
 			}
 		})
-	if err == nil && snap.Header.Entries <= maxKept && time.Since(snap.ModTime) > settled {
+	if err == nil && snap.Header.Entries <= maxKept && now().Sub(snap.ModTime) > settled {
 		k.snap, k.size = snap, snap.Header.Size()
 	} else {
 		k.rows = nil

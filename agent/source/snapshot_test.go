@@ -34,7 +34,6 @@ func (l *lab) rewrite(t *testing.T, rows int, n uint64, at time.Time) {
 func TestKept(t *testing.T) {
 	l := newLab(t, nil)
 	l.Kept = new(Kept)
-	now := time.Now()
 	var last Reading
 	check := func(what string, rows int, n uint64) {
 		t.Helper()
@@ -47,7 +46,7 @@ func TestKept(t *testing.T) {
 		}
 		last = reading
 	}
-	at := now.Add(-5 * time.Second)
+	at := l.now.Add(-5 * time.Second)
 	l.rewrite(t, 10, 1, at)
 	check("first", 10, 1)
 	first := last
@@ -63,7 +62,7 @@ func TestKept(t *testing.T) {
 	l.rewrite(t, 11, 5, at.Add(time.Millisecond))
 	check("kept again", 11, 4)
 
-	l.rewrite(t, 11, 6, time.Now())
+	l.rewrite(t, 11, 6, l.now)
 	check("fresh", 11, 6)
 	l.rewrite(t, 11, 7, last.AsOf)
 	check("fresh is not kept", 11, 7)
@@ -85,11 +84,11 @@ func TestKept(t *testing.T) {
 	// What is kept grows old with its file.
 	l.rewrite(t, 10, 12, at)
 	check("whole", 10, 12)
-	l.Now = func() time.Time { return now.Add(time.Hour) }
+	l.now = l.now.Add(time.Hour)
 	if _, _, err := l.read(t, Request{Source: Snapshot}); err == nil || !strings.Contains(err.Error(), "stale") {
 		t.Errorf("an hour later: got %v, want stale", err)
 	}
-	l.Now = time.Now
+	l.now = l.now.Add(-time.Hour)
 
 	// A torn file empties the memory, also if it looks like what was kept.
 	if err := os.Truncate(l.SnapshotPath, 30); err != nil {
@@ -110,7 +109,7 @@ func TestKept(t *testing.T) {
 func TestKeptByManyCallers(t *testing.T) {
 	l := newLab(t, nil)
 	l.Kept = new(Kept)
-	l.rewrite(t, 50, 1, time.Now().Add(-10*time.Second))
+	l.rewrite(t, 50, 1, l.now.Add(-20*time.Second))
 	var callers sync.WaitGroup
 	for range 8 {
 		callers.Go(func() {
@@ -143,7 +142,7 @@ func TestKeptByManyCallers(t *testing.T) {
 		default:
 		}
 		next := &lab{Router: &Router{SnapshotPath: l.SnapshotPath + ".new", Order: l.Order}}
-		next.rewrite(t, 50, n, time.Now().Add(-10*time.Second))
+		next.rewrite(t, 50, n, l.now.Add(-10*time.Second+time.Duration(n)*time.Microsecond))
 		if err := os.Rename(next.SnapshotPath, l.SnapshotPath); err != nil {
 			t.Fatal(err)
 		}
