@@ -54,19 +54,23 @@ func Open(ctx context.Context, family int, groups uint32) (*Conn, error) {
 // Close closes the socket.
 func (c *Conn) Close() { _ = unix.Close(c.fd) }
 
-// Receive waits for one datagram of the kernel. It is good until the next.
+// Receive waits for one datagram of the kernel. It is good until the next. One
+// that is there already is given also after the deadline: on a busy machine it
+// may be the reader that came late.
 func (c *Conn) Receive() ([]byte, error) {
 	for {
-		left := time.Until(c.end)
+		left, flags := time.Until(c.end), 0
 		if left <= 0 {
-			return nil, os.ErrDeadlineExceeded
+			flags = unix.MSG_DONTWAIT
 		}
 		wait := unix.NsecToTimeval(max(left, time.Millisecond).Nanoseconds())
 		if err := unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait); err != nil {
 			return nil, err
 		}
-		n, from, err := unix.Recvfrom(c.fd, c.buf, 0)
+		n, from, err := unix.Recvfrom(c.fd, c.buf, flags)
 		switch {
+		case errors.Is(err, syscall.EAGAIN) && left <= 0:
+			return nil, os.ErrDeadlineExceeded
 		case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EINTR):
 			continue
 		case err != nil:

@@ -105,6 +105,16 @@ func TestThisKernel(t *testing.T) {
 	if _, err := silent.Receive(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("nothing was asked: got %v", err)
 	}
+	// What the kernel has said by then is not lost on a reader that comes late.
+	<-ctx.Done()
+	late, err := Open(ctx, unix.NETLINK_ROUTE, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	if err := late.List(0xfff0, unix.NLM_F_DUMP, nil, func(uint16, []byte) error { return nil }); !errors.As(err, &refused) {
+		t.Errorf("after the deadline: got %v, want the kernel's refusal", err)
+	}
 }
 
 func FuzzEach(f *testing.F) {
