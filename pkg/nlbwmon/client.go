@@ -178,8 +178,9 @@ const sendTries = 3
 // that a busy machine holds up between the two: nothing was asked then, and
 // it is asked again.
 func (c *Client) send(ctx context.Context, request string, deadline time.Time) (net.Conn, error) {
-	dialer := net.Dialer{Deadline: deadline}
+	var dialer net.Dialer
 	for try := 1; ; try++ {
+		// Without the deadline: this never waits (connect(2), EAGAIN).
 		conn, err := dialer.DialContext(ctx, "unix", c.Path)
 		if err != nil {
 			return nil, err

@@ -17,8 +17,10 @@ import (
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
-// defaultClientTimeout is how long nlbwmon waits for a request (socket.c).
-const defaultClientTimeout = 100 * time.Millisecond
+// defaultClientTimeout is how long the daemon waits for a request. nlbwmon
+// itself waits 100 ms (socket.c), which a test on a busy machine would miss now
+// and then.
+const defaultClientTimeout = time.Minute
 
 // Options say how a simulated daemon is set up and in which ways it misbehaves.
 // All but Socket may be zero.
@@ -34,7 +36,7 @@ type Options struct {
 	Gzip     bool              // -Z: period files are compressed
 
 	RefreshEvery  time.Duration // -r; 0: only when Refresh is called
-	ClientTimeout time.Duration // for a request to arrive; 0 is 100 ms
+	ClientTimeout time.Duration // for a request to arrive; 0 is a minute, nlbwmon's is 100 ms
 
 	Frozen       bool          // accept, then neither read nor answer
 	RowDelay     time.Duration // before each row of a dump
