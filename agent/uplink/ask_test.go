@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -25,14 +26,21 @@ type followed struct {
 
 // askOnLink lets each ask be asked one after another over a link whose other
 // end is relay, and gives the answers in that order.
-func askOnLink(t *testing.T, relay func(ws *websocket.Conn), asks ...func(asking, context.Context) (json.RawMessage, error)) []followed {
+func askOnLink(t *testing.T, relayEnd func(ws *websocket.Conn), asks ...func(asking, context.Context) (json.RawMessage, error)) (got []followed) {
 	t.Helper()
-	out := make(chan []followed, 1)
-	onLink(t, Options{
-		Handle: func(_ context.Context, method string, _ json.RawMessage) (json.RawMessage, error) {
+	synctest.Test(t, func(t *testing.T) {
+		out := make(chan []followed, 1)
+		r := &relay{t: t, link: func(ws *websocket.Conn, dial int) {
+			if dial > 1 {
+				_ = readUntilClosed(ws, nil)
+			} else if accept(t, ws) {
+				relayEnd(ws)
+			}
+		}}
+		o, stopRelay := serveMemory(t, r, func(_ context.Context, method string, _ json.RawMessage) (json.RawMessage, error) {
 			return json.RawMessage(`"` + method + `"`), nil
-		},
-		Follow: func(ctx context.Context, _ wire.Welcome, ask func(context.Context, string, json.RawMessage) (json.RawMessage, error)) {
+		})
+		o.Follow = func(ctx context.Context, _ wire.Welcome, ask func(context.Context, string, json.RawMessage) (json.RawMessage, error)) {
 			var all []followed
 			for _, one := range asks {
 				result, err := one(ask, ctx)
@@ -42,19 +50,13 @@ func askOnLink(t *testing.T, relay func(ws *websocket.Conn), asks ...func(asking
 			case out <- all:
 			default: // a later link
 			}
-		},
-	}, func(ws *websocket.Conn) {
-		if accept(t, ws) {
-			relay(ws)
 		}
+		_, stop := start(t, o)
+		got = <-out
+		stop()
+		stopRelay()
 	})
-	select {
-	case all := <-out:
-		return all
-	case <-time.After(30 * time.Second):
-		t.Fatal("Follow did not end")
-		return nil
-	}
+	return got
 }
 
 func push(ask asking, ctx context.Context) (json.RawMessage, error) {

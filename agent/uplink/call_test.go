@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,31 +18,40 @@ import (
 	"github.com/netpilot/netpilot/pkg/wire"
 )
 
-// serve runs a relay on a real socket.
+// serve runs a relay on a real socket, and at the end waits for its links:
+// the server itself knows nothing of them.
 func serve(t *testing.T, r *relay) (url string) {
-	server := httptest.NewServer(r)
-	t.Cleanup(server.Close)
+	var links sync.WaitGroup
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		links.Add(1)
+		defer links.Done()
+		r.ServeHTTP(w, req)
+	}))
+	t.Cleanup(func() {
+		server.Close()
+		links.Wait()
+	})
 	return server.URL
 }
 
 // onLink starts an agent whose relay gives its first link to the test, and
-// waits until that has returned.
-func onLink(t *testing.T, o Options, test func(ws *websocket.Conn)) *Uplink {
+// waits until that has returned. What stop ends has ended when it returns.
+func onLink(t *testing.T, o Options, test func(ws *websocket.Conn)) (stop func()) {
 	done := make(chan struct{})
 	r := &relay{t: t, link: func(ws *websocket.Conn, dial int) {
-		_ = ws.SetReadDeadline(time.Now().Add(30 * time.Second))
-		if dial > 1 {
-			_ = accept(t, ws) && readUntilClosed(ws, nil) == nil
+		if dial > 1 { // the agent may stop at any time: nothing can be said of it
+			_ = readUntilClosed(ws, nil)
 			return
 		}
 		defer close(done)
+		_ = ws.SetReadDeadline(time.Now().Add(3 * time.Minute))
 		test(ws)
 	}}
 	at := testOptions(serve(t, r), o.Handle)
 	o.Client, o.Identity, o.Hello = at.Client, at.Identity, at.Hello
-	u, _ := start(t, o)
+	_, stop = start(t, o)
 	<-done
-	return u
+	return stop
 }
 
 func readMessage(t *testing.T, ws *websocket.Conn) wire.Message {
@@ -311,10 +321,11 @@ func TestManyLinks(t *testing.T) {
 		if m := readMessage(t, ws); m.ID != 1 {
 			t.Errorf("got %+v", m)
 		}
-		if dial == rounds {
+		switch {
+		case dial == rounds:
 			close(all)
-		}
-		if dial%2 == 0 {
+			_ = readUntilClosed(ws, nil) // until the agent stops
+		case dial%2 == 0:
 			hangUp(ws, websocket.CloseGoingAway, "")
 		}
 	}}
@@ -369,7 +380,7 @@ func TestNotifications(t *testing.T) {
 		return json.RawMessage(`true`), nil
 	}
 	var peer wire.Peer
-	onLink(t, Options{Handle: handle}, func(ws *websocket.Conn) {
+	stop := onLink(t, Options{Handle: handle}, func(ws *websocket.Conn) {
 		if !accept(t, ws) {
 			return
 		}
@@ -385,10 +396,11 @@ func TestNotifications(t *testing.T) {
 		peer.Notify("usage.live", json.RawMessage(`"`+strings.Repeat("x", wire.MaxFrame)+`"`)) // fits no frame
 		hangUp(ws, websocket.CloseGoingAway, "")
 		<-peer.Done()
-		for i := range 100 {
-			peer.Notify("usage.live", json.RawMessage(fmt.Sprint(i))) // to nobody, and does not wait
-		}
 	})
+	stop() // and with it the writer
+	for i := range 100 {
+		peer.Notify("usage.live", json.RawMessage(fmt.Sprint(i))) // to nobody, and does not wait
+	}
 	var l *link
 	if l = peer.(*link); len(l.notices) != maxNotices || !strings.Contains(string(<-l.notices), `"params":96}`) {
 		t.Errorf("%d wait, want the newest %d", len(l.notices), maxNotices)

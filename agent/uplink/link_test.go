@@ -171,7 +171,16 @@ func TestFlood(t *testing.T) {
 	})
 }
 
+// TestStop: Run ends within 5 s, whatever the relay and the calls do.
 func TestStop(t *testing.T) {
+	inTime := func(t *testing.T, stop func()) {
+		t.Helper()
+		begin := time.Now()
+		stop()
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("Run took %v to end, want at most 5 s", took)
+		}
+	}
 	t.Run("says goodbye", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ended := make(chan error, 1)
@@ -183,7 +192,7 @@ func TestStop(t *testing.T) {
 			o, stopRelay := serveMemory(t, r, echo)
 			u, stop := start(t, o)
 			time.Sleep(time.Second)
-			stop()
+			inTime(t, stop)
 			if got := closeCode(<-ended); got != websocket.CloseGoingAway {
 				t.Errorf("got close code %d, want 1001", got)
 			}
@@ -208,7 +217,7 @@ func TestStop(t *testing.T) {
 			})
 			_, stop := start(t, o)
 			time.Sleep(time.Second)
-			stop() // fails when it takes over 5 s
+			inTime(t, stop)
 			close(release)
 			stopRelay()
 		})
@@ -225,7 +234,7 @@ func TestStop(t *testing.T) {
 			o, stopRelay := serveMemory(t, r, echo)
 			_, stop := start(t, o)
 			time.Sleep(time.Second)
-			stop()
+			inTime(t, stop)
 			close(hold)
 			stopRelay()
 		})
@@ -236,7 +245,7 @@ func TestStop(t *testing.T) {
 			o, stopRelay := serveMemory(t, r, echo)
 			_, stop := start(t, o)
 			time.Sleep(time.Second)
-			stop()
+			inTime(t, stop)
 			stopRelay()
 		})
 	})
@@ -250,7 +259,7 @@ func TestStop(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			stop()
+			inTime(t, stop)
 			_ = c.Close()
 		})
 	})
