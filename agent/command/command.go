@@ -58,11 +58,13 @@ type program struct {
 }
 
 // Clock is the time by which the daemon looks at nlbwmon and keeps its
-// history. What is nil is the kernel's.
+// history. What is nil is the kernel's; what is 0 is as its constant has it.
 type Clock struct {
-	Now     func() time.Time
-	Instant func() (ledger.Instant, error)
-	After   func(time.Duration) <-chan time.Time
+	Now      func() time.Time
+	Instant  func() (ledger.Instant, error)
+	After    func(time.Duration) <-chan time.Time
+	Exchange time.Duration // for which nlbwmon is waited for; nlbwmon.DefaultTimeout
+	Patience time.Duration // of a person, before what is waited for is told
 }
 
 // Run is the whole program: it returns the exit code. It ends early when ctx
@@ -79,6 +81,9 @@ func RunBy(ctx context.Context, clock Clock, args []string, build Build, stdin i
 	if clock.Instant == nil {
 		// This process's own kernel keeps the time, whatever the root.
 		clock.Instant = func() (ledger.Instant, error) { return sample.BootClock("/") }
+	}
+	if clock.Patience == 0 {
+		clock.Patience = patience
 	}
 	p := &program{build: build, stdin: stdin, stdout: stdout, stderr: stderr, now: clock.Now, clock: clock}
 	if len(args) > 0 && strings.HasSuffix(args[0], rpcdPath) {

@@ -213,8 +213,13 @@ func recordedFile(t *testing.T, path string) []byte {
 // runAgent runs a whole command line in this process.
 func runAgent(t *testing.T, args ...string) (exit int, stdout, stderr string) {
 	t.Helper()
+	return runAgentBy(t, Clock{}, args...)
+}
+
+func runAgentBy(t *testing.T, clock Clock, args ...string) (exit int, stdout, stderr string) {
+	t.Helper()
 	var out, complaints bytes.Buffer
-	exit = Run(t.Context(), append([]string{"netpilot-agent"}, args...), Build{Version: "1.2.3", Time: "1700000000"},
+	exit = RunBy(t.Context(), clock, append([]string{"netpilot-agent"}, args...), Build{Version: "1.2.3", Time: "1700000000"},
 		strings.NewReader(""), &out, &complaints)
 	return exit, out.String(), complaints.String()
 }

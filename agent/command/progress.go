@@ -14,6 +14,6 @@ func (p *program) progress(what string) (done func()) {
 	if !terminal(p.stderr) {
 		return func() {}
 	}
-	timer := time.AfterFunc(patience, func() { fmt.Fprintf(p.stderr, "netpilot-agent: %s ...\n", what) })
+	timer := time.AfterFunc(p.clock.Patience, func() { fmt.Fprintf(p.stderr, "netpilot-agent: %s ...\n", what) })
 	return func() { timer.Stop() }
 }

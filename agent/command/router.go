@@ -85,6 +85,7 @@ func (p *program) damagedRouter(c *cli.Context) (r *router, damage, err error) {
 		Router: &source.Router{
 			SnapshotPath: r.path(r.config.Snapshot),
 			SocketPath:   r.path(r.config.NlbwmonSocket),
+			SocketWithin: p.clock.Exchange,
 			LockPath:     r.path(lockPath),
 			NlbwPath:     r.path("/usr/sbin/nlbw"),
 			SQLitePath:   r.path("/tmp/nlbw.db"),

@@ -42,8 +42,7 @@ func TestDaemonStopsClean(t *testing.T) {
 		ended <- Run(ctx, []string{"netpilot-agent", "--root", root, "run", "--remote-access", "read"}, Build{Version: "1.2.3"}, nil, io.Discard, &log)
 	}()
 	socket := filepath.Join(root, local.Path)
-	deadline := time.After(20 * time.Second)
-	for {
+	for { // until it answers or has ended
 		reply, err := local.Call(ctx, socket, "status", nil)
 		if err == nil {
 			if text := string(reply); !strings.Contains(text, `"remote_access":"read"`) || !strings.Contains(text, "not enrolled") ||
@@ -56,8 +55,6 @@ func TestDaemonStopsClean(t *testing.T) {
 		case <-time.After(5 * time.Millisecond):
 		case exit := <-ended:
 			t.Fatalf("exit code %d: %s", exit, log.String())
-		case <-deadline:
-			t.Fatalf("no answer: %v", err)
 		}
 	}
 	// Options are in force at once, but for those that the start alone reads

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -15,19 +16,19 @@ import (
 
 // onTerminal runs a command line at a terminal where typed is typed, and
 // returns the exit code and everything the screen showed.
-func onTerminal(t *testing.T, typed string, args ...string) (int, string) {
+func onTerminal(t *testing.T, clock Clock, typed string, args ...string) (int, string) {
 	t.Helper()
-	return atTerminal(t, t.Context(), typed, nil, args...)
+	return atTerminal(t, t.Context(), clock, typed, nil, args...)
 }
 
 // onTerminalUntil runs a command line that ends with ctx; shown gets all that
 // the screen has shown whenever there is more.
 func onTerminalUntil(t *testing.T, ctx context.Context, shown func(string), args ...string) (int, string) {
 	t.Helper()
-	return atTerminal(t, ctx, "", shown, args...)
+	return atTerminal(t, ctx, Clock{}, "", shown, args...)
 }
 
-func atTerminal(t *testing.T, ctx context.Context, typed string, shown func(string), args ...string) (int, string) {
+func atTerminal(t *testing.T, ctx context.Context, clock Clock, typed string, shown func(string), args ...string) (int, string) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -64,7 +65,7 @@ func atTerminal(t *testing.T, ctx context.Context, typed string, shown func(stri
 	if _, err := master.WriteString(typed); err != nil {
 		t.Fatal(err)
 	}
-	exit := Run(ctx, append([]string{"netpilot-agent"}, args...), Build{Version: "1.2.3", Time: "1700000000"}, slave, slave, slave)
+	exit := RunBy(ctx, clock, append([]string{"netpilot-agent"}, args...), Build{Version: "1.2.3", Time: "1700000000"}, slave, slave, slave)
 	slave.Close()
 	return exit, <-screen
 }
@@ -93,11 +94,12 @@ func TestTerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exit, screen := onTerminal(t, "", "--root", root, "--byte-order", "little", "dump", "--limit", "1")
+	patient, impatient := Clock{Exchange: time.Hour, Patience: time.Hour}, Clock{Patience: 1}
+	exit, screen := onTerminal(t, patient, "", "--root", root, "--byte-order", "little", "dump", "--limit", "1")
 	if exit != exitDone || !strings.Contains(screen, "source socket") || !strings.Contains(screen, "rows 1 to 1 of 4") || strings.Contains(screen, "reading") {
 		t.Errorf("exit code %d, screen:\n%s", exit, screen)
 	}
-	if exit, screen = onTerminal(t, "", "--root", root, "--byte-order", "little", "status"); exit != exitDone || !strings.Contains(screen, "answers, by socket") {
+	if exit, screen = onTerminal(t, patient, "", "--root", root, "--byte-order", "little", "status"); exit != exitDone || !strings.Contains(screen, "answers, by socket") {
 		t.Errorf("exit code %d, screen:\n%s", exit, screen)
 	}
 	if err := d.Close(); err != nil {
@@ -108,11 +110,11 @@ func TestTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	exit, screen = onTerminal(t, "", "--root", root, "dump", "--source", "socket")
+	exit, screen = onTerminal(t, impatient, "", "--root", root, "dump", "--source", "socket")
 	if exit != exitFailed || !strings.Contains(screen, "netpilot-agent: reading nlbwmon ...") || !strings.Contains(screen, "service nlbwmon restart") {
 		t.Errorf("exit code %d, screen:\n%s", exit, screen)
 	}
-	exit, screen = onTerminal(t, "npt_typed\n", "--root", root, "enroll", "--relay", "http://127.0.0.1:1")
+	exit, screen = onTerminal(t, patient, "npt_typed\n", "--root", root, "enroll", "--relay", "http://127.0.0.1:1")
 	if exit != exitFailed || !strings.Contains(screen, "Token (from: netpilot-relay enrolment create): ") || !strings.Contains(screen, "is the relay running?") {
 		t.Errorf("exit code %d, screen:\n%s", exit, screen)
 	}

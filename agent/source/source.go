@@ -35,6 +35,7 @@ const (
 type Router struct {
 	SnapshotPath string
 	SocketPath   string
+	SocketWithin time.Duration // of one exchange with nlbwmon; 0 is nlbwmon.DefaultTimeout
 	LockPath     string        // of the one reader a router may have
 	NlbwPath     string        // the stock client
 	NlbwWithin   time.Duration // of one run of it; 0 is 10 s

@@ -12,7 +12,7 @@ func (r *Router) Client(path string) *nlbwmon.Client {
 	if path == "" {
 		path = r.SocketPath
 	}
-	return &nlbwmon.Client{Path: path, LockPath: r.LockPath, Order: r.clientOrder()}
+	return &nlbwmon.Client{Path: path, LockPath: r.LockPath, Timeout: r.SocketWithin, Order: r.clientOrder()}
 }
 
 // clientOrder is the order on a socket: who listens there runs on this
