@@ -122,6 +122,7 @@ func (r *router) examine(p *program, nlbwmonConfig config.Nlbwmon) {
 	if id, err := config.LoadIdentity(r.root); err == nil {
 		r.truth.Relay, r.truth.Secure = id.Relay.Host, id.Relay.Scheme == "https"
 		r.truth.Probe = func(ctx context.Context) error { return p.client(r).Probe(ctx, id) }
+		r.truth.Reach = func(ctx context.Context) error { return p.client(r).Reach(ctx, id.Relay) }
 	}
 	r.agent.Truth = &truth.Teller{
 		Quick: method.Remember(quickFor, p.now, func() ([]truth.Finding, error) { return r.truth.Quick(context.Background()), nil }),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/netpilot/netpilot/agent/config"
 	"github.com/netpilot/netpilot/agent/uplink"
@@ -14,8 +15,13 @@ import (
 // certificate authorities.
 const authorities = "/etc/ssl/certs/ca-certificates.crt"
 
+// answerWithin is how long the running agent may take to tell of its link: the
+// rest of a check's time is for a look of our own.
+const answerWithin = 1 * time.Second
+
 // checkRelay says how far the way to the relay leads. The running agent knows
-// best; a try of our own would take its link's place.
+// best; a whole try of our own would take its link's place. Where it does not
+// say, the way is gone as far as no link feels it.
 func checkRelay(ctx context.Context, r *Router) ([]Finding, error) {
 	if r.Relay == "" {
 		return []Finding{{ID: "not-enrolled", Severity: Note, Text: "this router belongs to no relay",
@@ -29,16 +35,23 @@ func checkRelay(ctx context.Context, r *Router) ([]Finding, error) {
 			Undo: "opkg remove ca-bundle (apk del ca-bundle)"})
 	}
 	var failure *uplink.Failure
-	d := r.Daemon(ctx)
+	asking, cancel := context.WithTimeout(ctx, answerWithin)
+	d := r.Daemon(asking)
+	cancel()
+	var look func(context.Context) error
 	switch {
 	case d.Link:
 		return found, err
+	case d.Silent:
+		look = r.Reach
 	case d.Running:
 		failure = d.LinkError
-	case r.Probe != nil:
-		probeErr := r.Probe(ctx)
-		if probeErr != nil && !errors.As(probeErr, &failure) {
-			return found, probeErr
+	default:
+		look = r.Probe
+	}
+	if look != nil {
+		if lookErr := look(ctx); lookErr != nil && !errors.As(lookErr, &failure) {
+			return found, lookErr
 		}
 	}
 	if failure == nil {

@@ -92,8 +92,10 @@ type Router struct {
 	Relay   string // host of the relay, "" if not enrolled
 	Secure  bool   // the relay is reached by https
 	CAFile  string // as configured
-	// Probe tries to reach the relay once; nil where there is nothing to try.
-	Probe func(context.Context) error
+	// Probe tries to reach the relay once, up to its word on the secret, and
+	// Reach only up to verified TLS, which disturbs no link; nil where there is
+	// nothing to try.
+	Probe, Reach func(context.Context) error
 	// Daemon asks the running agent; never nil.
 	Daemon func(context.Context) Daemon
 

@@ -237,6 +237,58 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// TestReach: beside an agent that does not say how its link is, the way is
+// looked at only so far that a link that may be there stays.
+func TestReach(t *testing.T) {
+	s := healthy(t)
+	s.agent = Daemon{Running: true, Silent: true}
+	s.Router.Probe = func(context.Context) error {
+		t.Error("a try that takes a link's place")
+		return nil
+	}
+	for _, tt := range []struct {
+		err  error
+		want []string
+	}{
+		{nil, []string{"agent-silent"}},
+		{&uplink.Failure{Cause: uplink.CauseDNS, Message: "no address"}, []string{"agent-silent", "relay-dns"}},
+		{errBroken, []string{"agent-silent", "relay-unread"}},
+	} {
+		s.Router.Reach = func(context.Context) error { return tt.err }
+		if got := s.ids(); !slices.Equal(got, tt.want) {
+			t.Errorf("%v: got %q, want %q", tt.err, got, tt.want)
+		}
+	}
+}
+
+// TestReachInTime: an agent that hangs leaves the look at the relay most of the
+// check's time.
+func TestReachInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &Router{Root: Root(t.TempDir()), Relay: "relay.example", Daemon: func(ctx context.Context) Daemon {
+			<-ctx.Done()
+			return Daemon{Running: true, Silent: true}
+		}}
+		var left time.Duration
+		r.Reach = func(ctx context.Context) error {
+			until, _ := ctx.Deadline()
+			left = time.Until(until)
+			<-ctx.Done()
+			return &uplink.Failure{Cause: uplink.CauseConnect, Message: "relay.example did not answer in time"}
+		}
+		table := slices.DeleteFunc(checks(), func(c check) bool { return c.name != "relay" && c.name != "agent" })
+		began := time.Now()
+		var ids []string
+		for _, f := range r.examine(t.Context(), table) {
+			ids = append(ids, f.ID)
+		}
+		slices.Sort(ids)
+		if took := time.Since(began); !slices.Equal(ids, []string{"agent-silent", "relay-connect"}) || left < 3*time.Second || took > within {
+			t.Errorf("got %q in %v, with %v for the look", ids, took, left)
+		}
+	})
+}
+
 // TestFilesGoneOrUnreadable: a check whose file is missing or cannot be read
 // says that it could not look, or nothing, and never accuses.
 func TestFilesGoneOrUnreadable(t *testing.T) {

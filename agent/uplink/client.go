@@ -179,6 +179,20 @@ func (c Client) Probe(ctx context.Context, id config.Identity) error {
 	return conn.Close()
 }
 
+// Reach goes the way to the relay up to verified TLS (its name, TCP and, for
+// https, TLS) and hangs up. It asks for nothing, so no link is disturbed.
+func (c Client) Reach(ctx context.Context, relay *url.URL) error {
+	c = c.withDefaults()
+	ctx, cancel := context.WithTimeout(ctx, dialWithin)
+	defer cancel()
+	conn, raw, err := c.connect(ctx, relay)
+	if err != nil {
+		return c.explain(ctx, relay, err)
+	}
+	raw.release()
+	return conn.Close()
+}
+
 // guardedConn bounds what is read. Its fields belong to the goroutine that
 // reads: first the one that dials, then the link's reader.
 type guardedConn struct {

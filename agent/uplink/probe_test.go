@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,7 +74,7 @@ func nameServer(t *testing.T, code int) func(context.Context, string, string) (n
 
 // TestProbe: where the way to the relay breaks off, by real failures of real
 // neighbours on loopback: a name server, a port, a certificate, the clock, and
-// the relay's own word.
+// the relay's own word, before which Reach turns back.
 func TestProbe(t *testing.T) {
 	now := time.Date(2026, 11, 15, 0, 0, 0, 0, time.UTC)
 	from, to := now.AddDate(0, 0, -5), now.AddDate(0, 0, 5)
@@ -84,6 +85,13 @@ func TestProbe(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = w.Write([]byte(`{"error":{"kind":"invalid","message":"the secret is not this router's"}}`))
 	})
+	var requests atomic.Int64
+	counted := func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			requests.Add(1)
+			h.ServeHTTP(w, req)
+		})
+	}
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
 		t.Fatal(err)
@@ -98,37 +106,48 @@ func TestProbe(t *testing.T) {
 		cause   Cause // "": the relay takes the secret
 		message string
 	}{
-		{"good", ca.server(r, "127.0.0.1", from, to), nil, now, "", ""},
+		{"good", ca.server(counted(r), "127.0.0.1", from, to), nil, now, "", ""},
 		{"no such name", "https://relay.example.net", nameServer(t, 3), now, CauseDNS, "no such host"},
 		{"the name server fails", "https://relay.example.net", nameServer(t, 2), now, CauseDNS, "the name server"},
 		{"no name server", "https://relay.example.net", nameServer(t, -1), now, CauseDNS, "the name server does not answer"},
 		{"nobody at the port", "https://" + closed, nil, now, CauseConnect, closed},
 		{"silence", "https://" + silent.Addr().String(), nil, now, CauseConnect, "did not answer in time"},
-		{"a stranger's certificate", stranger.server(r, "127.0.0.1", from, to), nil, now, CauseTLS, "signed by nobody"},
-		{"clock not set", ca.server(r, "127.0.0.1", from, to), nil, time.Date(1970, 1, 1, 0, 1, 0, 0, time.UTC), CauseClock, "the router's clock is not set"},
-		{"secret refused", ca.server(refusing, "127.0.0.1", from, to), nil, now, CauseRefused, "must be enrolled again"},
+		{"a stranger's certificate", stranger.server(counted(r), "127.0.0.1", from, to), nil, now, CauseTLS, "signed by nobody"},
+		{"clock not set", ca.server(counted(r), "127.0.0.1", from, to), nil, time.Date(1970, 1, 1, 0, 1, 0, 0, time.UTC), CauseClock, "the router's clock is not set"},
+		{"secret refused", ca.server(counted(refusing), "127.0.0.1", from, to), nil, now, CauseRefused, "must be enrolled again"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := testOptions(tt.url, echo)
 			o.CAFile, o.Dial = ca.file, tt.dial
 			o.BuildTime = from.AddDate(0, 0, -1) // before the certificates
 			o.Now = func() time.Time { return tt.now }
-			ctx := t.Context()
-			if tt.name == "silence" || tt.name == "no name server" { // without the 20 s
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
-				defer cancel()
-			}
-			err := o.Client.Probe(ctx, o.Identity)
-			if tt.cause == "" {
-				if err != nil {
-					t.Errorf("got %v", err)
+			goes := func(what string, look func(context.Context) error, cause Cause) {
+				t.Helper()
+				ctx := t.Context()
+				if tt.name == "silence" || tt.name == "no name server" { // without the 20 s
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
+					defer cancel()
 				}
-				return
+				err := look(ctx)
+				var f *Failure
+				switch {
+				case cause == "":
+					if err != nil {
+						t.Errorf("%s: got %v", what, err)
+					}
+				case !errors.As(err, &f) || f.Cause != cause || !strings.Contains(f.Message, tt.message):
+					t.Errorf("%s: got %v, want %s: %s", what, err, cause, tt.message)
+				}
 			}
-			var f *Failure
-			if !errors.As(err, &f) || f.Cause != tt.cause || !strings.Contains(f.Message, tt.message) {
-				t.Errorf("got %v, want %s: %s", err, tt.cause, tt.message)
+			goes("probe", func(ctx context.Context) error { return o.Client.Probe(ctx, o.Identity) }, tt.cause)
+			before := requests.Load()
+			if tt.cause == CauseRefused { // it does not come so far
+				tt.cause = ""
+			}
+			goes("reach", func(ctx context.Context) error { return o.Client.Reach(ctx, o.Identity.Relay) }, tt.cause)
+			if n := requests.Load() - before; n != 0 {
+				t.Errorf("reach: the relay was asked %d times", n)
 			}
 		})
 	}

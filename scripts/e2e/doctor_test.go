@@ -3,11 +3,14 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/netpilot/netpilot/agent/local"
 )
 
 // tidy makes the router's files those of a router in order, as far as doctor
@@ -39,6 +42,52 @@ func (r *router) tidy() {
 	}
 }
 
+// hang puts another socket in the place of the running agent's, which takes
+// questions and never answers: as an agent that hangs, while its link stays.
+func (r *router) hang() {
+	r.t.Helper()
+	path := filepath.Join(r.root, local.Path)
+	if err := os.Remove(path); err != nil {
+		r.t.Fatal(err)
+	}
+	door, err := net.Listen("unix", path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = door.Close() }) // nobody takes what is in its queue
+}
+
+// finds waits until doctor finds these and nothing else.
+func (r *router) finds(what, want string) {
+	r.t.Helper()
+	var exit int
+	var ids string
+	until(r.t, what, func() bool {
+		if err := r.daemon.Refresh(); err != nil { // a snapshot is believed for two refreshes
+			r.t.Fatal(err)
+		}
+		var stdout, stderr string
+		exit, stdout, stderr = r.command("", "doctor", "--json")
+		var report struct {
+			Healthy  bool
+			Findings []struct{ ID, Severity string }
+		}
+		if err := json.Unmarshal([]byte(stdout), &report); err != nil || report.Healthy != (exit == 0) {
+			r.t.Fatalf("exit code %d, %v: %s%s", exit, err, stdout, stderr)
+		}
+		var all []string
+		for _, f := range report.Findings {
+			all = append(all, f.ID)
+		}
+		slices.Sort(all)
+		ids = strings.Join(all, " ")
+		return ids == want
+	})
+	if (exit == 0) != (want == "") {
+		r.t.Errorf("%s: exit code %d with %q", what, exit, ids)
+	}
+}
+
 // TestDoctor: the verb beside a real daemon and a real relay ends with 0 where
 // all is well, and with 1 and the right name where it is not.
 func TestDoctor(t *testing.T) {
@@ -47,41 +96,9 @@ func TestDoctor(t *testing.T) {
 	r.enrol(s)
 	r.run()
 	s.online(1)
-	doctor := func() (exit int, ids string) {
-		t.Helper()
-		if err := r.daemon.Refresh(); err != nil { // a snapshot is believed for two refreshes
-			t.Fatal(err)
-		}
-		exit, stdout, stderr := r.command("", "doctor", "--json")
-		var report struct {
-			Healthy  bool
-			Findings []struct{ ID, Severity string }
-		}
-		if err := json.Unmarshal([]byte(stdout), &report); err != nil || report.Healthy != (exit == 0) {
-			t.Fatalf("exit code %d, %v: %s%s", exit, err, stdout, stderr)
-		}
-		var all []string
-		for _, f := range report.Findings {
-			all = append(all, f.ID)
-		}
-		slices.Sort(all)
-		return exit, strings.Join(all, " ")
-	}
-	finds := func(what, want string) {
-		t.Helper()
-		var exit int
-		var ids string
-		until(t, what, func() bool {
-			exit, ids = doctor()
-			return ids == want
-		})
-		if (exit == 0) != (want == "") {
-			t.Errorf("%s: exit code %d with %q", what, exit, ids)
-		}
-	}
-	finds("all is well", "")
+	r.finds("all is well", "")
 	s.stop()
-	finds("the relay is gone", "relay-connect")
+	r.finds("the relay is gone", "relay-connect")
 	var flood strings.Builder // 10,000 devices that a host makes up
 	for i := range 10_000 {
 		fmt.Fprintf(&flood, "10.%d.%d.9 0x1 0x2 06:00:00:00:%02x:%02x * br-lan\n", i>>8, i&255, i>>8, i&255)
@@ -89,14 +106,38 @@ func TestDoctor(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(r.root, "proc/net/arp"), []byte(flood.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	finds("a host floods the network", "mac-flood relay-connect")
+	r.finds("a host floods the network", "mac-flood relay-connect")
 	if exit, stdout, stderr := r.command("", "devices", "--mac", "02:77:00:00:00:11"); exit != 0 || !strings.Contains(stdout, `"hostname":"laptop"`) {
 		t.Errorf("the laptop in the flood: exit code %d, %s%s", exit, stdout, stderr)
 	}
 	r.stop()
-	finds("the agent is gone too, and doctor dials itself", "agent-stopped relay-connect")
+	r.finds("the agent is gone too, and doctor dials itself", "agent-stopped relay-connect")
 	s.start()
-	finds("the relay is back", "agent-stopped")
+	r.finds("the relay is back", "agent-stopped")
 	s.admin("router", "revoke", r.id())
-	finds("the relay refuses the secret", "agent-stopped relay-token")
+	r.finds("the relay refuses the secret", "agent-stopped relay-token")
+}
+
+// TestDoctorBesideAnAgentThatHangs: doctor looks at the way to the relay by
+// itself, and the link of the agent that hangs stays.
+func TestDoctorBesideAnAgentThatHangs(t *testing.T) {
+	s, r := newServer(t), newRouter(t, lab, "live-lab")
+	r.tidy()
+	r.enrol(s)
+	r.run()
+	s.online(1)
+	id := r.id()
+	r.hang()
+	r.finds("the relay is there", "agent-silent")
+	if a := s.get("/api/device-usage/records?routerId=" + id); a.status != 200 {
+		t.Errorf("after doctor: %d %v", a.status, a.Error)
+	}
+	if log := r.log.String(); strings.Count(log, "link up") != 1 || strings.Contains(log, "link closed") {
+		t.Errorf("want the one link:\n%s", log)
+	}
+	s.stop()
+	if log := s.admin("audit", "--format=json"); strings.Count(log, `"link.open"`) != 1 {
+		t.Errorf("want the one link and no try of another:\n%s", log)
+	}
+	r.finds("the relay is gone", "agent-silent relay-connect")
 }
