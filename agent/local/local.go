@@ -44,13 +44,12 @@ type Handler func(ctx context.Context, method string, params json.RawMessage) (j
 // Serve answers calls that come by l until ctx ends, and leaves no goroutine and
 // no socket file behind. It closes l.
 func Serve(ctx context.Context, l net.Listener, handle Handler, log *slog.Logger) error {
-	return (&server{handle: handle, log: log, within: callWithin}).serve(ctx, l)
+	return (&server{handle: handle, log: log}).serve(ctx, l)
 }
 
 type server struct {
 	handle Handler
 	log    *slog.Logger
-	within time.Duration // of one conversation
 }
 
 func (s *server) serve(ctx context.Context, l net.Listener) error {
@@ -154,7 +153,7 @@ func (c *client) write(conn net.Conn) {
 }
 
 // answer serves one connection and closes it. A client that says nothing for
-// s.within is gone.
+// callWithin is gone.
 func (s *server) answer(ctx context.Context, conn net.Conn) error {
 	c := &client{replies: make(chan []byte), notices: make(chan []byte, maxNotices), done: make(chan struct{})}
 	ctx, cancel := context.WithCancel(wire.WithPeer(ctx, c))
@@ -175,7 +174,7 @@ func (s *server) answer(ctx context.Context, conn net.Conn) error {
 
 // turn is one call and its reply; false means that the client hung up.
 func (s *server) turn(ctx context.Context, conn net.Conn, lines *bufio.Reader, c *client) (more bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.within)
+	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return false, err

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -16,6 +17,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -61,16 +63,16 @@ func scratch(t *testing.T) string {
 }
 
 // open serves handle at path and returns when it answers.
-func open(t *testing.T, path string, within time.Duration, handle Handler) *door {
+func open(t *testing.T, path string, handle Handler) *door {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	d := &door{path: path, stop: stop, done: make(chan error, 1), log: new(lockedBuffer)}
-	s := &server{handle: handle, log: slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})), within: within}
 	l, err := Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { d.done <- s.serve(ctx, l) }() // ends by close
+	log := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	go func() { d.done <- Serve(ctx, l, handle, log) }() // ends by close
 	t.Cleanup(d.close)
 	return d
 }
@@ -105,7 +107,7 @@ func echo(ctx context.Context, method string, params json.RawMessage) (json.RawM
 }
 
 func TestCallAndReply(t *testing.T) {
-	d := open(t, filepath.Join(scratch(t), "s"), callWithin, echo)
+	d := open(t, filepath.Join(scratch(t), "s"), echo)
 	for _, params := range []string{`{"a":[1,"\n\u2028<"]}`, `null`, `"text"`, `12345678901234567890`} {
 		got, err := Call(t.Context(), d.path, "echo", json.RawMessage(params))
 		if err != nil || string(got) != params {
@@ -123,7 +125,7 @@ func TestCallAndReply(t *testing.T) {
 // A failure in the agent reaches the command line as itself; of a bug it says
 // one word.
 func TestErrorKindsTravel(t *testing.T) {
-	d := open(t, filepath.Join(scratch(t), "s"), callWithin, echo)
+	d := open(t, filepath.Join(scratch(t), "s"), echo)
 	for kind := usage.Invalid; kind <= usage.Unavailable; kind++ {
 		_, err := Call(t.Context(), d.path, kind.String(), nil)
 		var e *usage.Error
@@ -177,7 +179,7 @@ func stale(t *testing.T, path string) {
 func TestOneDaemon(t *testing.T) {
 	path := filepath.Join(scratch(t), "s")
 	stale(t, path)
-	d := open(t, path, callWithin, echo)
+	d := open(t, path, echo)
 	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another netpilot-agent answers") {
 		t.Errorf("got %v, want a refusal", err)
 	}
@@ -204,7 +206,7 @@ func TestOneDaemon(t *testing.T) {
 func TestSocketIsPrivate(t *testing.T) {
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
-	d := open(t, filepath.Join(scratch(t), "s"), callWithin, echo)
+	d := open(t, filepath.Join(scratch(t), "s"), echo)
 	info, err := os.Lstat(d.path)
 	if err != nil {
 		t.Fatal(err)
@@ -217,75 +219,136 @@ func TestSocketIsPrivate(t *testing.T) {
 	}
 }
 
+// pipes is a listener in this process, so that time in a synctest bubble
+// passes.
+type pipes struct {
+	fresh  chan net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.fresh:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "unix"} }
+
+func (p *pipes) dial() net.Conn {
+	here, there := net.Pipe()
+	p.fresh <- there
+	return here
+}
+
+// ask is Call over a pipe.
+func (p *pipes) ask(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
+	conn := p.dial()
+	c := &Conn{conn: conn, lines: bufio.NewReader(conn)}
+	defer c.Close()
+	return c.Call(ctx, method, params)
+}
+
+// simulate runs a test of a served door in simulated time.
+func simulate(t *testing.T, test func(t *testing.T, p *pipes)) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pipes{fresh: make(chan net.Conn), closed: make(chan struct{})}
+		ctx, stop := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- Serve(ctx, p, echo, slog.New(slog.DiscardHandler)) }() // ends by stop
+		test(t, p)
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("got %v at the end", err)
+		}
+	})
+}
+
 // Who does not send a call is cut off, and hinders nobody.
 func TestClientsThatMisbehave(t *testing.T) {
-	d := open(t, filepath.Join(scratch(t), "s"), 300*time.Millisecond, echo)
 	line := string(wire.AppendCall(nil, 1, "echo", nil, 0))
-	for name, send := range map[string]string{
-		"nothing":       "",
-		"half a line":   line[:20],
-		"no newline":    line,
-		"too much":      strings.Repeat(" ", maxCall) + line + "\n",
-		"no JSON":       "GET / HTTP/1.1\r\n\r\n",
-		"an empty line": "\n",
-		"a reply":       `{"jsonrpc":"2.0","id":1,"result":1}` + "\n",
-		"binary":        "\x00\xff\xfe\n",
+	for name, client := range map[string]struct {
+		send string
+		took time.Duration // until it is cut off
+	}{
+		"nothing":       {"", callWithin},
+		"half a line":   {line[:20], callWithin},
+		"no newline":    {line, callWithin},
+		"too much":      {strings.Repeat(" ", maxCall) + line + "\n", 0},
+		"no JSON":       {"GET / HTTP/1.1\r\n\r\n", 0},
+		"an empty line": {"\n", 0},
+		"a reply":       {`{"jsonrpc":"2.0","id":1,"result":1}` + "\n", 0},
+		"binary":        {"\x00\xff\xfe\n", 0},
 	} {
-		conn, err := net.Dial("unix", d.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		start := time.Now()
-		_ = conn.SetDeadline(start.Add(10 * time.Second))
-		_, _ = io.WriteString(conn, send) // may be cut off
-		reply, err := io.ReadAll(conn)
-		if err != nil && !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("%s: %v after %s", name, err, time.Since(start))
-		}
-		if len(reply) > 0 && !strings.Contains(string(reply), `"error"`) {
-			t.Errorf("%s: got %s", name, reply)
-		}
-		_ = conn.Close()
-		if got, err := Call(t.Context(), d.path, "echo", json.RawMessage("1")); err != nil || string(got) != "1" {
-			t.Errorf("after %s: got %s, %v", name, got, err)
-		}
+		simulate(t, func(t *testing.T, p *pipes) {
+			conn := p.dial()
+			defer conn.Close()
+			began := time.Now()
+			_, _ = io.WriteString(conn, client.send) // may be cut off
+			reply, err := io.ReadAll(conn)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if took := time.Since(began); took != client.took {
+				t.Errorf("%s: cut off after %v, want %v", name, took, client.took)
+			}
+			if len(reply) > 0 && !strings.Contains(string(reply), `"error"`) {
+				t.Errorf("%s: got %s", name, reply)
+			}
+			if got, err := p.ask(t.Context(), "echo", json.RawMessage("1")); err != nil || string(got) != "1" {
+				t.Errorf("after %s: got %s, %v", name, got, err)
+			}
+		})
 	}
 	// More silent ones than are served at once: the next waits its turn.
-	for range maxClients {
-		conn, err := net.Dial("unix", d.path)
-		if err != nil {
-			t.Fatal(err)
+	simulate(t, func(t *testing.T, p *pipes) {
+		for range maxClients {
+			conn := p.dial()
+			defer conn.Close()
 		}
-		defer conn.Close()
-	}
-	if got, err := Call(t.Context(), d.path, "echo", json.RawMessage("2")); err != nil || string(got) != "2" {
-		t.Errorf("behind silent clients: got %s, %v", got, err)
-	}
+		began := time.Now()
+		time.Sleep(time.Second) // off the beat: its own deadline is as long
+		if got, err := p.ask(t.Context(), "echo", json.RawMessage("2")); err != nil || string(got) != "2" {
+			t.Errorf("behind silent clients: got %s, %v", got, err)
+		}
+		if took := time.Since(began); took != callWithin {
+			t.Errorf("behind silent clients: answered after %v, want %v", took, callWithin)
+		}
+	})
 }
 
 // A handler that waits longer than a conversation may is told to end, and one
 // caller's patience is its own.
 func TestSlowHandler(t *testing.T) {
-	d := open(t, filepath.Join(scratch(t), "s"), 200*time.Millisecond, echo)
-	start := time.Now()
-	if got, err := Call(t.Context(), d.path, "wait", nil); err == nil {
-		t.Errorf("got %s", got)
-	}
-	if took := time.Since(start); took > 10*time.Second {
-		t.Errorf("it took %s", took)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if _, err := Call(ctx, d.path, "wait", nil); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want a deadline", err)
-	}
+	simulate(t, func(t *testing.T, p *pipes) {
+		for patience, want := range map[time.Duration]time.Duration{time.Hour: callWithin, 20 * time.Millisecond: 20 * time.Millisecond} {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			began := time.Now()
+			got, err := p.ask(ctx, "wait", nil)
+			if err == nil || errors.Is(err, context.DeadlineExceeded) != (want == patience) {
+				t.Errorf("patience of %v: got %s, %v", patience, got, err)
+			}
+			if took := time.Since(began); took != want {
+				t.Errorf("patience of %v: it took %v, want %v", patience, took, want)
+			}
+		}
+	})
 }
 
 // At the end running calls are told so, and waited for.
 func TestShutdownWhileCallsRun(t *testing.T) {
 	var mu sync.Mutex // guards running
 	running, began, ending, tidy := 0, make(chan struct{}, 20), make(chan struct{}, 20), make(chan struct{})
-	d := open(t, filepath.Join(scratch(t), "s"), callWithin, func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
+	d := open(t, filepath.Join(scratch(t), "s"), func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
 		mu.Lock()
 		running++
 		mu.Unlock()
@@ -331,7 +394,7 @@ func TestManyRoundsLeaveNothing(t *testing.T) {
 	path := filepath.Join(scratch(t), "s")
 	before := goleak.IgnoreCurrent()
 	for round := range 100 {
-		d := open(t, path, callWithin, echo)
+		d := open(t, path, echo)
 		var callers sync.WaitGroup
 		for i := range 3 {
 			callers.Go(func() {
@@ -354,7 +417,7 @@ func TestManyRoundsLeaveNothing(t *testing.T) {
 // notifications; one that nobody reads costs no more than its queue.
 func TestNotifications(t *testing.T) {
 	peers := make(chan wire.Peer, 8)
-	d := open(t, filepath.Join(scratch(t), "s"), callWithin, func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
+	d := open(t, filepath.Join(scratch(t), "s"), func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
 		p := wire.PeerOf(ctx)
 		if method == "subscribe" {
 			p.Notify("early", json.RawMessage(`1`))
