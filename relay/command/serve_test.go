@@ -47,7 +47,10 @@ func start(t *testing.T, cfg Config) *relay {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &relay{t: t, data: cfg.Data, stop: stop, ended: make(chan error, 1), http: &http.Client{Transport: &http.Transport{}}}
 	ready := make(chan string, 1)
-	cfg.Listen, cfg.Log = "127.0.0.1:0", slog.New(slog.DiscardHandler)
+	cfg.Listen = "127.0.0.1:0"
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	cfg.Ready = func(url string) error { ready <- url; return nil }
 	go func() { r.ended <- Serve(ctx, cfg) }() // awaited by end
 	t.Cleanup(func() {
@@ -174,7 +177,7 @@ func TestServe(t *testing.T) {
 // A relay that stops ends its links and answers each call that waits.
 func TestStop(t *testing.T) {
 	data := t.TempDir()
-	r := start(t, Config{Data: data, Drain: 100 * time.Millisecond})
+	r := start(t, Config{Data: data, Drain: 4 * time.Second}) // half of it for the calls, half for the goodbye
 	key := must(t, "key", "create", "--data", data, "--name", "test")
 	ws := r.connect(1)
 	type answer struct {
@@ -272,13 +275,11 @@ func selfSigned(t *testing.T, dir string) (cert, key string, pool *x509.CertPool
 // Metrics want a key of scope admin, but on their own address.
 func TestServeMetrics(t *testing.T) {
 	data := t.TempDir()
-	own, err := net.Listen("tcp", "127.0.0.1:0") // a free address
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := own.Addr().String()
-	own.Close()
-	r := start(t, Config{Data: data, Metrics: addr, MetricsUsage: 9})
+	log := newTap("serving metrics")
+	r := start(t, Config{Data: data, Metrics: "127.0.0.1:0", MetricsUsage: 9, Log: slog.New(slog.NewTextHandler(log, nil))})
+	<-log.seen
+	_, own, _ := strings.Cut(log.String(), `msg="serving metrics" url=`)
+	own, _, _ = strings.Cut(own, "\n")
 	admin := must(t, "key", "create", "--data", data, "--name", "admin", "--scope", "admin")
 	reader := must(t, "key", "create", "--data", data, "--name", "reader")
 	for key, want := range map[string]int{admin: 200, reader: 403, "": 401, "npk_wrong": 401} {
@@ -291,7 +292,7 @@ func TestServeMetrics(t *testing.T) {
 			t.Errorf("usage: got %d %.200s, want %d", status, body, want)
 		}
 	}
-	r.url = "http://" + addr
+	r.url = own
 	if status, body := r.get("/metrics/usage", ""); status != 200 || !strings.Contains(body, "netpilot_usage_devices_left_out 0") {
 		t.Errorf("usage on its own address: got %d %.200s", status, body)
 	}

@@ -54,7 +54,7 @@ type Config struct {
 	MaxWaiting        int           // connections that nothing is asked on; 0 for 4096
 	AuditKeep         time.Duration // 0 for a year
 	AuditRows         int           // 0 for a million
-	Metrics           string        // host:port that answers /metrics without a key; "" for none
+	Metrics           string        // host:port that answers /metrics without a key, port 0 takes any free one; "" for none
 	MetricsUsage      int           // devices whose counters /metrics/usage tells; 0 for no such path
 	Legacy            string        // URL of the old commands server, "" for none
 	Shadow            bool          // compare our answers with its
@@ -146,7 +146,7 @@ func Serve(ctx context.Context, cfg Config) (err error) {
 		measured["/metrics/usage"] = metrics.UsageHandler(db, cfg.MetricsUsage)
 	}
 	if cfg.Metrics != "" {
-		stop, err := serveMetrics(ctx, cfg.Metrics, measured)
+		stop, err := serveMetrics(ctx, cfg.Metrics, measured, cfg.Log)
 		if err != nil {
 			return errors.Join(err, secured.Close())
 		}
@@ -246,7 +246,7 @@ func tidy(ctx context.Context, s store.Store, log *slog.Logger) {
 }
 
 // serveMetrics answers GET of the paths on an address of its own until stop.
-func serveMetrics(ctx context.Context, addr string, paths map[string]http.Handler) (stop func(), _ error) {
+func serveMetrics(ctx context.Context, addr string, paths map[string]http.Handler, log *slog.Logger) (stop func(), _ error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
@@ -263,6 +263,7 @@ func serveMetrics(ctx context.Context, addr string, paths map[string]http.Handle
 		defer close(ended)
 		_ = srv.Serve(l)
 	}()
+	log.Info("serving metrics", "url", "http://"+l.Addr().String())
 	return func() { _ = srv.Close(); <-ended }, nil
 }
 

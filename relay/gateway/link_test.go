@@ -212,6 +212,7 @@ func TestDrain(t *testing.T) {
 		secret := r.enrol(router1)
 		a := r.connect(secret, router1)
 		early := r.open(secret) // has not said hello
+		synctest.Wait()         // the relay counts it after its answer
 		out := r.calls(t.Context(), router1, 5)
 		for range 5 {
 			a.read()

@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"flag"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -178,13 +177,7 @@ func TestImage(t *testing.T) {
 	if got := i.run("version"); !strings.Contains(got, "1.2.3") {
 		t.Errorf("version: got %q", got)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	serve := i.command("TZ=Asia/Tokyo NETPILOT_RELAY_LISTEN="+addr, "serve")
+	serve := i.command("TZ=Asia/Tokyo NETPILOT_RELAY_LISTEN=127.0.0.1:0", "serve")
 	log := &saying{word: []byte(`"serving"`), said: make(chan struct{})}
 	serve.Stderr = log
 	if err := serve.Start(); err != nil {
@@ -197,9 +190,12 @@ func TestImage(t *testing.T) {
 	case err := <-ended:
 		t.Fatalf("the relay does not serve: %v; %s", err, log)
 	}
-	client := &http.Client{Timeout: 5 * time.Second}
+	_, url, _ := strings.Cut(log.String(), `"msg":"serving","url":"`)
+	url, _, _ = strings.Cut(url, `"`)
+	addr := strings.TrimPrefix(url, "http://")
+	client := &http.Client{Timeout: 3 * time.Minute}
 	defer client.CloseIdleConnections()
-	resp, err := client.Get("http://" + addr + "/health")
+	resp, err := client.Get(url + "/health")
 	if err != nil {
 		t.Fatal(err)
 	}
