@@ -64,7 +64,8 @@ const pageTail = 3
 
 // Open opens the table at path, checks all of it once, a few kilobytes at a
 // time, and maps it. It keeps about 16 KB in memory. A file that is replaced
-// stays readable until Close; one that is cut short or written over answers "".
+// stays readable until Close; one that is cut short or written over answers ""
+// from the next page that is read.
 //
 // It wraps [fs.ErrNotExist] when there is none, and [ErrFormat], [ErrVersion]
 // or [ErrDamaged] when it cannot be used.
