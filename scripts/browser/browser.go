@@ -8,18 +8,21 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 )
 
-// soon bounds every wait for something that is about to happen.
-const soon = 120 * time.Second
+// soon bounds every wait for something that is about to happen, on a machine
+// that has other things to do.
+const soon = 4 * time.Minute
 
 // Browser is a Chromium with one page.
 type Browser struct {
@@ -34,6 +37,7 @@ type Browser struct {
 	conn    *websocket.Conn
 	session string
 	last    int
+	pages   int // that the browser has come to
 }
 
 // message is one of the protocol, either way.
@@ -59,6 +63,8 @@ func New(t *testing.T, shots string) *Browser {
 	cmd := exec.CommandContext(ctx, path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		"--user-data-dir="+profile, "--remote-debugging-port=0", "about:blank")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it is many processes
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	said, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -67,12 +73,14 @@ func New(t *testing.T, shots string) *Browser {
 		t.Fatal(err)
 	}
 	b := &Browser{t: t, shots: shots}
+	silent := make(chan struct{})
 	t.Cleanup(func() {
 		if b.conn != nil {
 			b.session = ""
 			_ = b.conn.WriteJSON(message{ID: 1 << 20, Method: "Browser.close"})
 		}
 		grace := time.AfterFunc(20*time.Second, cancel)
+		<-silent       // all of its processes have ended: none writes into the profile
 		_ = cmd.Wait() // it says that it was killed, if so
 		grace.Stop()
 		cancel()
@@ -87,13 +95,13 @@ func New(t *testing.T, shots string) *Browser {
 		all = append(all, lines.Text())
 		_, address, _ = strings.Cut(lines.Text(), "DevTools listening on ")
 	}
+	go func() { // ends with chromium's processes, whose stderr it drains
+		defer close(silent)
+		_, _ = io.Copy(io.Discard, said)
+	}()
 	if !late.Stop() || address == "" {
 		t.Fatalf("chromium did not start:\n%s", strings.Join(all, "\n"))
 	}
-	go func() { // ends with chromium, whose stderr it drains
-		for lines.Scan() {
-		}
-	}()
 	if b.conn, _, err = websocket.DefaultDialer.Dial(address, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -124,13 +132,7 @@ func (b *Browser) Call(method string, params map[string]any, result any) {
 		b.t.Fatal(err)
 	}
 	for {
-		var reply struct {
-			message
-			Params json.RawMessage `json:"params"`
-		}
-		if err := b.conn.ReadJSON(&reply); err != nil {
-			b.t.Fatalf("%s: %v", method, err)
-		}
+		reply := b.read(method)
 		switch {
 		case reply.Method != "":
 			b.hear(reply.Method, reply.Params)
@@ -148,12 +150,28 @@ func (b *Browser) Call(method string, params map[string]any, result any) {
 	}
 }
 
+// incoming is a message of the browser.
+type incoming struct {
+	message
+	Params json.RawMessage `json:"params"`
+}
+
+// read takes the next message; what says what it is waited for.
+func (b *Browser) read(what string) (m incoming) {
+	b.t.Helper()
+	if err := b.conn.ReadJSON(&m); err != nil {
+		b.t.Fatalf("%s: %v", what, err)
+	}
+	return m
+}
+
 // hear notes what the browser tells by itself.
 func (b *Browser) hear(method string, params json.RawMessage) {
 	var said struct {
 		Type    string
 		Entry   struct{ Source, Level string }
 		Request struct{ URL string }
+		Frame   struct{ ParentID string }
 	}
 	if err := json.Unmarshal(params, &said); err != nil {
 		b.t.Fatalf("%s: %v", method, err)
@@ -164,6 +182,8 @@ func (b *Browser) hear(method string, params json.RawMessage) {
 		// An answer of status 400 or more is an entry too, and no error of the page.
 		method == "Log.entryAdded" && said.Entry.Level == "error" && said.Entry.Source != "network":
 		b.Errors = append(b.Errors, string(params))
+	case method == "Page.frameNavigated" && said.Frame.ParentID == "":
+		b.pages++
 	case method == "Network.requestWillBeSent":
 		b.Requests = append(b.Requests, said.Request.URL)
 	}
@@ -213,6 +233,15 @@ func (b *Browser) Text(selector string) string {
 	return Plain(text)
 }
 
+// Shows waits until a person reads each of the texts in the first node of the
+// selector: what a page shows comes with more than one answer.
+func (b *Browser) Shows(selector string, texts ...string) {
+	b.t.Helper()
+	for _, text := range texts {
+		b.Wait(fmt.Sprintf(`document.querySelector(%q).innerText.replaceAll('\u00a0', ' ').includes(%q)`, selector, text))
+	}
+}
+
 // Click clicks the first node of the selector.
 func (b *Browser) Click(selector string) {
 	b.t.Helper()
@@ -238,11 +267,30 @@ func (b *Browser) Window(width int, dark bool) {
 	b.Call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
 }
 
-// Go opens an address.
+// Go opens an address, also one that is open already.
 func (b *Browser) Go(url string) {
 	b.t.Helper()
-	b.Call("Page.navigate", map[string]any{"url": url}, nil)
+	b.turn("Page.navigate", map[string]any{"url": url})
 	b.Wait(fmt.Sprintf(`location.href == %q`, url))
+}
+
+// Reload opens the page again.
+func (b *Browser) Reload() {
+	b.t.Helper()
+	b.turn("Page.reload", nil)
+}
+
+// turn waits until the page that a command turns to has taken the place of the
+// one before: what is asked earlier is asked of that one.
+func (b *Browser) turn(method string, params map[string]any) {
+	b.t.Helper()
+	before := b.pages
+	b.Call(method, params, nil)
+	for b.pages == before {
+		if m := b.read(method); m.Method != "" {
+			b.hear(m.Method, m.Params)
+		}
+	}
 }
 
 // Screenshot keeps what the page looks like for people.

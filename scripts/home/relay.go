@@ -6,9 +6,12 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	relay "github.com/netpilot/netpilot/relay/command"
 )
@@ -20,6 +23,7 @@ type Relay struct {
 	Stop func()
 
 	t       *testing.T
+	address string // also when it does not serve
 	changes []func(*relay.Config)
 }
 
@@ -27,19 +31,45 @@ type Relay struct {
 // changes say.
 func NewRelay(t *testing.T, changes ...func(*relay.Config)) *Relay {
 	t.Helper()
-	r := &Relay{t: t, changes: changes, Data: filepath.Join(t.TempDir(), "relay")}
-	r.Serve("127.0.0.1:0")
+	r := &Relay{t: t, address: reserve(t), changes: changes, Data: filepath.Join(t.TempDir(), "relay")}
+	r.Serve()
 	t.Cleanup(func() { r.Stop() })
 	return r
 }
 
-// Serve starts it, at first or after Stop, on an address.
-func (r *Relay) Serve(address string) {
+// reserve takes an address of loopback at which nobody else may listen until
+// the test ends: who is called while the relay is away is refused, and the
+// relay finds its place again.
+func reserve(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	// As net.Listen sets it: two that do so may bind one address as long as
+	// only one of them listens (socket(7), SO_REUSEADDR).
+	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "127.0.0.1:" + strconv.Itoa(at.(*unix.SockaddrInet4).Port)
+}
+
+// Serve starts it, at first or after Stop, at the same address.
+func (r *Relay) Serve() {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	cfg := relay.Config{
-		Version: "1.2.3", Listen: address, Data: r.Data, Log: slog.New(slog.DiscardHandler), Drain: time.Second,
+		Version: "1.2.3", Listen: r.address, Data: r.Data, Log: slog.New(slog.DiscardHandler), Drain: time.Second,
 		Ready: func(url string) error { ready <- url; return nil },
 	}
 	for _, change := range r.changes {

@@ -25,8 +25,9 @@ import (
 // Zone is the router's.
 const Zone = "CET-1CEST,M3.5.0,M10.5.0/3"
 
-// soon bounds every wait for something that is about to happen.
-const soon = 120 * time.Second
+// soon bounds every wait for something that is about to happen, on a machine
+// that has other things to do.
+const soon = 4 * time.Minute
 
 // Hostile is a name that a device gave itself: where it is taken for HTML, a
 // script runs.
