@@ -19,10 +19,6 @@ func TestCountingReachesRelay(t *testing.T) {
 	r.run()
 	s.online(1)
 	id := r.id()
-	var status struct{ Counting *usage.Counting }
-	if a := s.get("/api/device-usage/status?routerId=" + id); json.Unmarshal(a.Data, &status) != nil || status.Counting == nil {
-		t.Fatalf("status does not say how it counts: %s", a.Data)
-	}
 	db, err := sqlite.Open(t.Context(), filepath.Join(s.data, "relay.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -30,15 +26,18 @@ func TestCountingReachesRelay(t *testing.T) {
 	defer db.Close()
 	var told *usage.Counting
 	until(t, "the relay knows how the router counts", func() bool {
+		var status struct{ Counting *usage.Counting }
+		if a := s.get("/api/device-usage/status?routerId=" + id); json.Unmarshal(a.Data, &status) != nil || status.Counting == nil {
+			t.Fatalf("status does not say how it counts: %s", a.Data)
+		}
+		told = nil
 		held, err := db.Replica(t.Context(), usage.RouterID(id))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return held.Counting != nil && json.Unmarshal(held.Counting, &told) == nil && !held.CountingAt.IsZero()
+		// What it says may change, as when nlbwmon's numbers grow old.
+		return held.Counting != nil && json.Unmarshal(held.Counting, &told) == nil && !held.CountingAt.IsZero() && reflect.DeepEqual(told, status.Counting)
 	})
-	if !reflect.DeepEqual(told, status.Counting) {
-		t.Errorf("the relay was told %+v, status says %+v", told, status.Counting)
-	}
 	r.stop()
 	s.online(0)
 	var past struct{ Counting *usage.Counting }

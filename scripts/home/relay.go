@@ -31,16 +31,16 @@ type Relay struct {
 // changes say.
 func NewRelay(t *testing.T, changes ...func(*relay.Config)) *Relay {
 	t.Helper()
-	r := &Relay{t: t, address: reserve(t), changes: changes, Data: filepath.Join(t.TempDir(), "relay")}
+	r := &Relay{t: t, address: Reserve(t), changes: changes, Data: filepath.Join(t.TempDir(), "relay")}
 	r.Serve()
 	t.Cleanup(func() { r.Stop() })
 	return r
 }
 
-// reserve takes an address of loopback at which nobody else may listen until
+// Reserve takes an address of loopback at which nobody else may listen until
 // the test ends: who is called while the relay is away is refused, and the
 // relay finds its place again.
-func reserve(t *testing.T) string {
+func Reserve(t testing.TB) string {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
