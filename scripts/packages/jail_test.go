@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ import (
 const (
 	jailerEnv = "NETPILOT_TEST_JAIL" // makes the test binary be ujail's stand-in
 	agentUser = 477
-	soon      = 60 * time.Second
+	soon      = 4 * time.Minute // bounds every wait for something that is about to happen
 )
 
 func TestMain(m *testing.M) {
@@ -177,7 +178,7 @@ func TestAgentInItsJail(t *testing.T) {
 	r.check(enrol.Start())
 	calls := r.waitForCalls("set end")
 	wantInOrder(t, calls, "enable netpilot-agent", "delete netpilot-agent", "instance end")
-	stop := r.jail(calls)
+	stop, _ := r.jail(calls)
 	if err := enrol.Wait(); err != nil || !strings.Contains(said.String(), "the link is up") {
 		t.Fatalf("enroll: %v\n%s", err, said.String())
 	}
@@ -205,13 +206,10 @@ func TestAgentInItsJail(t *testing.T) {
 	opkgManager{}.remove(r, p.name)
 	r.calls()
 	opkgManager{}.install(r, p)
-	stop = r.jail(r.calls())
-	for deadline := time.Now().Add(soon); ; time.Sleep(50 * time.Millisecond) {
-		if s := r.status(); s.Uplink.Connected {
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatalf("no link after the second installation: %+v", s)
-		}
+	stop, log := r.jail(r.calls())
+	log.says(t, "link up")
+	if s := r.status(); !s.Uplink.Connected {
+		t.Errorf("no link after the second installation: %+v", s)
 	}
 	stop()
 }
@@ -275,19 +273,74 @@ func startRelay(t *testing.T) (url string, token func() string) {
 func (r *router) waitForCalls(line string) []string {
 	r.t.Helper()
 	var all []string
-	for deadline := time.Now().Add(soon); ; time.Sleep(20 * time.Millisecond) {
-		if all = append(all, r.calls()...); slices.Contains(all, line) {
-			return all
+	r.await("tmp", fmt.Sprintf("%q is noted", line), func() bool {
+		all = append(all, r.calls()...)
+		return slices.Contains(all, line)
+	})
+	return all
+}
+
+// await waits until what is in a directory makes something true, and looks
+// again whenever that has changed.
+func (r *router) await(dir, what string, true func() bool) {
+	r.t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	r.check(err)
+	events := os.NewFile(uintptr(fd), "inotify")
+	defer events.Close()
+	if _, err := unix.InotifyAddWatch(fd, r.path(dir), unix.IN_CREATE|unix.IN_MODIFY|unix.IN_MOVED_TO); err != nil {
+		r.t.Fatal(err)
+	}
+	r.check(events.SetReadDeadline(time.Now().Add(soon)))
+	buf := make([]byte, 64<<10)
+	for !true() {
+		if _, err := events.Read(buf); err != nil {
+			r.t.Fatalf("%s: %v", what, err)
 		}
-		if time.Now().After(deadline) {
-			r.t.Fatalf("no %q among %q", line, all)
+	}
+}
+
+// journal is what a program writes, for who waits for a word in it.
+type journal struct {
+	wrote chan struct{} // of capacity 1
+
+	mu   sync.Mutex // guards below
+	text bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.text.Write(p)
+	select {
+	case j.wrote <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+// says waits for the word.
+func (j *journal) says(t *testing.T, word string) {
+	t.Helper()
+	late := time.After(soon)
+	for !strings.Contains(j.String(), word) {
+		select {
+		case <-j.wrote:
+		case <-late:
+			t.Fatalf("no %q in the log:\n%s", word, j)
 		}
 	}
 }
 
 // jail starts what the noted calls describe, as procd would, and returns what
-// ends it.
-func (r *router) jail(calls []string) (stop func()) {
+// ends it, and its log.
+func (r *router) jail(calls []string) (stop func(), log *journal) {
 	r.t.Helper()
 	// As ujail by itself: the program and who the users are.
 	spec := jailSpec{Root: r.root, Jail: r.path("jail"), RO: []string{"/usr/sbin/netpilot-agent", "/etc/passwd", "/etc/group"}}
@@ -321,8 +374,8 @@ func (r *router) jail(calls []string) (stop func()) {
 		r.t.Fatalf("no command among %q", calls)
 	}
 	cmd := r.jailed(&spec, flags)
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
+	log = &journal{wrote: make(chan struct{}, 1)}
+	cmd.Stdout, cmd.Stderr = log, log
 	r.check(cmd.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }() // ends with the agent
@@ -335,11 +388,11 @@ func (r *router) jail(calls []string) (stop func()) {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // the agent gets one when this one dies
 		<-ended
 		if r.t.Failed() {
-			r.t.Logf("the agent's log:\n%s", log.String())
+			r.t.Logf("the agent's log:\n%s", log)
 		}
 	}
 	r.t.Cleanup(stop)
-	return stop
+	return stop, log
 }
 
 // ubusd runs the real one, without which ujail does not begin.
@@ -359,17 +412,14 @@ func (r *router) ubusd() {
 	r.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // killed, as it was to be
+		if r.t.Failed() {
+			r.t.Logf("ubusd says: %s", said.String())
+		}
 	})
-	for deadline := time.Now().Add(soon); ; time.Sleep(20 * time.Millisecond) {
-		if _, err := os.Stat(r.path("tmp/run/ubus/ubus.sock")); err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-			r.t.Fatalf("ubusd makes no socket: %s", said.String())
-		}
-	}
+	r.await("tmp/run/ubus", "ubusd makes its socket", func() bool {
+		_, err := os.Stat(r.path("tmp/run/ubus/ubus.sock"))
+		return err == nil
+	})
 }
 
 // confined looks at what the kernel says of the agent (proc(5)): its user, its
