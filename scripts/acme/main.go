@@ -25,6 +25,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -38,6 +39,7 @@ import (
 	"github.com/netpilot/netpilot/agent/uplink"
 	"github.com/netpilot/netpilot/pkg/wire"
 	"github.com/netpilot/netpilot/scripts/fleet/play"
+	"github.com/netpilot/netpilot/scripts/loopback"
 )
 
 const (
@@ -79,10 +81,12 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	port, err := freePort()
+	address, release, err := loopback.Hold()
 	if err != nil {
 		return err
 	}
+	defer release()
+	port := int(netip.MustParseAddrPort(address).Port())
 	stopCA, err := ca.start(ctx, port)
 	if err != nil {
 		return err
@@ -155,16 +159,29 @@ func fetch(ctx context.Context, dir string) (*authority, error) {
 // start starts the CA, for which every name is at 127.0.0.1, and challenges
 // are answered at port.
 func (a *authority) start(ctx context.Context, port int) (stop func(), err error) {
-	var ports [3]int
-	for i := range ports {
-		if ports[i], err = freePort(); err != nil {
-			return nil, err
+	var local [3]string
+	var releases []func()
+	release := func() {
+		for _, r := range releases {
+			r()
 		}
 	}
-	local := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
-	a.directory, a.management = "https://"+local(0)+"/dir", "https://"+local(1)
+	for i := range local {
+		address, r, err := loopback.Hold()
+		if err != nil {
+			release()
+			return nil, err
+		}
+		local[i], releases = address, append(releases, r)
+	}
+	defer func() {
+		if err != nil {
+			release()
+		}
+	}()
+	a.directory, a.management = "https://"+local[0]+"/dir", "https://"+local[1]
 	settings, err := json.Marshal(map[string]any{"pebble": map[string]any{
-		"listenAddress": local(0), "managementListenAddress": local(1), "tlsPort": port, "httpPort": 1,
+		"listenAddress": local[0], "managementListenAddress": local[1], "tlsPort": port, "httpPort": 1,
 		"certificate": filepath.Join(a.certs, "localhost", "cert.pem"), "privateKey": filepath.Join(a.certs, "localhost", "key.pem"),
 		"profiles": map[string]any{"default": map[string]any{"description": "ninety days", "validityPeriod": 90 * 86400}},
 	}})
@@ -186,10 +203,11 @@ func (a *authority) start(ctx context.Context, port int) (stop func(), err error
 			_ = cmd.Wait()
 		}
 		_ = log.Close()
+		release()
 	})
 	for _, line := range [][]string{
-		{"pebble-challtestsrv", "-http01", "", "-https01", "", "-doh", "", "-tlsalpn01", "", "-management", "", "-dnsserver", local(2), "-defaultIPv6", ""},
-		{"pebble", "-config", file, "-dnsserver", local(2)},
+		{"pebble-challtestsrv", "-http01", "", "-https01", "", "-doh", "", "-tlsalpn01", "", "-management", "", "-dnsserver", local[2], "-defaultIPv6", ""},
+		{"pebble", "-config", file, "-dnsserver", local[2]},
 	} {
 		cmd := exec.CommandContext(ctx, filepath.Join(a.bin, line[0]), line[1:]...)
 		cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1")
@@ -405,14 +423,4 @@ func retry(ctx context.Context, f func() error) error {
 			return err
 		}
 	}
-}
-
-// freePort is a port of loopback that nobody has just now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

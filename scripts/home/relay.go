@@ -6,14 +6,12 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	relay "github.com/netpilot/netpilot/relay/command"
+	"github.com/netpilot/netpilot/scripts/loopback"
 )
 
 // Relay is one that serves on loopback until the test ends or Stop is called.
@@ -37,30 +35,17 @@ func NewRelay(t *testing.T, changes ...func(*relay.Config)) *Relay {
 	return r
 }
 
-// Reserve takes an address of loopback at which nobody else may listen until
-// the test ends: who is called while the relay is away is refused, and the
-// relay finds its place again.
+// Reserve takes an address of loopback that nobody else gets until the test
+// ends: who calls while the relay is away is refused, and the relay finds its
+// place again.
 func Reserve(t testing.TB) string {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	address, release, err := loopback.Hold()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = unix.Close(fd) })
-	// As net.Listen sets it: two that do so may bind one address as long as
-	// only one of them listens (socket(7), SO_REUSEADDR).
-	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	at, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "127.0.0.1:" + strconv.Itoa(at.(*unix.SockaddrInet4).Port)
+	t.Cleanup(release)
+	return address
 }
 
 // Serve starts it, at first or after Stop, at the same address.
