@@ -141,6 +141,7 @@ func TestStreamLive(t *testing.T) {
 	if resp := r.do("HEAD", "/api/stream", "", nil); resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
 		t.Errorf("HEAD: got %d %s", resp.StatusCode, resp.Header.Get("Content-Type"))
 	}
+	server.Close() // and with it the streams of before
 	r.streams.mu.Lock()
 	r.streams.open = maxStreams
 	r.streams.mu.Unlock()
