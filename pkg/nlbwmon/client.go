@@ -157,17 +157,22 @@ func (c *Client) exchange(ctx context.Context, request string, read func(io.Read
 		return err
 	}
 	defer unlock()
-	conn, err := c.send(ctx, request, deadline)
-	if err != nil {
-		return c.explain(ctx, request, err)
+	for try := 1; ; try++ {
+		conn, err := c.send(ctx, request, deadline)
+		if err != nil {
+			return c.explain(ctx, request, err)
+		}
+		// Only the context's end moves the deadline, so that explain can tell the
+		// two apart.
+		stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+		answer := socketReader{r: io.LimitReader(conn, MaxReply+1)}
+		err = read(&answer)
+		stop()
+		_ = conn.Close()
+		if !answer.unheard || try == sendTries {
+			return c.explain(ctx, request, err)
+		}
 	}
-	defer conn.Close()
-	// Only the context's end moves the deadline, so that explain can tell the
-	// two apart.
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	err = read(&socketReader{r: io.LimitReader(conn, MaxReply+1)})
-	return c.explain(ctx, request, err)
 }
 
 // sendTries bounds how often a request that came too late is sent again.
@@ -176,7 +181,8 @@ const sendTries = 3
 // send connects and sends the request. nlbwmon hangs up 100 ms after it took
 // a connection on which nothing came (socket.c), which happens to a reader
 // that a busy machine holds up between the two: nothing was asked then, and
-// it is asked again.
+// it is asked again. exchange does so where the request came just too late to
+// be read.
 func (c *Client) send(ctx context.Context, request string, deadline time.Time) (net.Conn, error) {
 	var dialer net.Dialer
 	for try := 1; ; try++ {
@@ -199,11 +205,17 @@ func (c *Client) send(ctx context.Context, request string, deadline time.Time) (
 }
 
 // socketReader makes a reset connection an early end: the daemon died.
-type socketReader struct{ r io.Reader }
+type socketReader struct {
+	r       io.Reader
+	heard   bool // an answer began
+	unheard bool // the daemon hung up with the request unread (unix(7), ECONNRESET)
+}
 
 func (s *socketReader) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
+	s.heard = s.heard || n > 0
 	if errors.Is(err, syscall.ECONNRESET) {
+		s.unheard = !s.heard
 		err = fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
 	}
 	return n, err

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -252,6 +253,56 @@ func TestClientBadLists(t *testing.T) {
 	c, _ := start(t, nlbwmontest.Options{Reply: func(string) ([]byte, bool) { return []byte("0 \x1b[31mok\n"), true }}, nil)
 	if text, err := c.Commit(t.Context()); err != nil || text != "0 [31mok" {
 		t.Errorf("got %q, %v", text, err)
+	}
+}
+
+// deafDaemon takes connections and hangs up on the first n with their request
+// unread, as nlbwmon does on one that comes as its patience ends; the others
+// have an empty list.
+func deafDaemon(t *testing.T, n int) (c *nlbwmon.Client, taken *atomic.Int32) {
+	t.Helper()
+	path := socketPath(t)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken = new(atomic.Int32)
+	done := make(chan struct{})
+	t.Cleanup(func() { _ = l.Close(); <-done })
+	go func() { // ends when the listener closes
+		defer close(done)
+		for {
+			conn, err := l.AcceptUnix()
+			if err != nil {
+				return
+			}
+			nth := int(taken.Add(1))
+			raw, err := conn.SyscallConn()
+			if err == nil {
+				err = raw.Read(func(fd uintptr) bool { // until the request is there
+					_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK)
+					return !errors.Is(err, unix.EAGAIN)
+				})
+			}
+			if err == nil && nth > n {
+				_, _ = conn.Read(make([]byte, 32))
+			}
+			_ = conn.Close()
+		}
+	}()
+	return &nlbwmon.Client{Path: path, Timeout: time.Minute}, taken
+}
+
+func TestClientUnheard(t *testing.T) {
+	c, taken := deafDaemon(t, 2)
+	if periods, err := c.List(t.Context()); err != nil || len(periods) != 0 || taken.Load() != 3 {
+		t.Errorf("got %v, %v after %d tries, want an empty list after 3", periods, err, taken.Load())
+	}
+	c, taken = deafDaemon(t, 100)
+	_, _, err := dump(t.Context(), c, 0)
+	wantFault(t, err, usage.Unavailable, nlbwmon.ErrEmpty, "did not answer")
+	if taken.Load() != 3 {
+		t.Errorf("got %d tries, want 3", taken.Load())
 	}
 }
 
