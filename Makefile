@@ -16,8 +16,8 @@ LDFLAGS      := -s -w -X main.version=$(VERSION)
 AGENT_LDFLAGS := $(LDFLAGS) -X main.built=$(SOURCE_DATE_EPOCH)
 # What keeps the agent small is said in docs/decisions/0003-agent-size.md.
 AGENT_TAGS   := urfave_cli_no_docs,urfave_cli_no_suggest,netgo,osusergo
-# Inlining stays where our own hot paths are: decode, count, sort, print.
-AGENT_HOT    := pkg/nlbwmon pkg/usage agent/nlbw agent/ledger agent/source
+# Inlining stays where it can be measured: in the decoder.
+AGENT_HOT    := pkg/nlbwmon
 AGENT_GC     := all=-l $(AGENT_HOT:%=github.com/netpilot/netpilot/%=)
 BUILD_FLAGS  := -trimpath -buildvcs=false
 # The underscore keeps the go command from taking it for a package of ours.

@@ -47,6 +47,10 @@ var changed = []edit{
 	// gigabytes.
 	{"runtime", "mspanset.go", "spanSetBlockEntries = 512", "spanSetBlockEntries = 32", 1},
 	{"runtime", "mspanset.go", "spanSetInitSpineCap = 256", "spanSetInitSpineCap = 32", 1},
+	// Stacks begin small and grow, not as large as the average was, and fewer
+	// wait for the next goroutine.
+	{"runtime", "runtime1.go", "debug.adaptivestackstart = 1", "debug.adaptivestackstart = 0", 1},
+	{"runtime", "malloc.go", "_StackCacheSize = 32 * 1024", "_StackCacheSize = 8 * 1024", 1},
 	// A sort of a fifth of the code, for it is compiled anew for every type.
 	{"slices", "sort.go", "pdqsortOrdered(x, 0, n, bits.Len(uint(n)))", "heapSortOrdered(x, 0, n)", 1},
 	{"slices", "sort.go", "pdqsortCmpFunc(x, 0, n, bits.Len(uint(n)), cmp)", "heapSortCmpFunc(x, 0, n, cmp)", 1},

@@ -124,7 +124,7 @@ func TestHowProcdRunsIt(t *testing.T) {
 		return r.calls()
 	}
 	calls := start()
-	wantInOrder(t, calls, "param stdout 1", "param stderr 1", "param term_timeout 10", "param nice 10", "param env GOMEMLIMIT=15MiB GOGC=50")
+	wantInOrder(t, calls, "param stdout 1", "param stderr 1", "param term_timeout 10", "param nice 10", "param env GOMEMLIMIT=15MiB GOGC=50 GOMAXPROCS=1")
 	for _, c := range calls {
 		if strings.HasPrefix(c, "param user") || strings.HasPrefix(c, "jail") || strings.Contains(c, "reload_signal") {
 			t.Errorf("without ujail: %q", c)
@@ -132,11 +132,11 @@ func TestHowProcdRunsIt(t *testing.T) {
 	}
 	for meminfo, want := range map[string]string{"MemTotal: 30000 kB\n": "10", "MemTotal: 1030000 kB\n": "24", "": "10"} {
 		r.write("proc/meminfo", meminfo, 0o444)
-		wantInOrder(t, start(), "param env GOMEMLIMIT="+want+"MiB GOGC=50")
+		wantInOrder(t, start(), "param env GOMEMLIMIT="+want+"MiB GOGC=50 GOMAXPROCS=1")
 	}
 	r.write("etc/config/netpilot", enabled+"\toption memory_limit '12'\n\toption gogc '25'\n\toption ca_file '/etc/my-ca.pem'\n\toption history_flash_dir '/mnt/disk'\n\toption history_dir '/tmp/netpilot'\n", 0o600)
 	r.write("sbin/ujail", "", 0o755)
-	wantInOrder(t, start(), "param env GOMEMLIMIT=12MiB GOGC=25", "param user netpilot", "param group netpilot",
+	wantInOrder(t, start(), "param env GOMEMLIMIT=12MiB GOGC=25 GOMAXPROCS=1", "param user netpilot", "param group netpilot",
 		"param capabilities /etc/capabilities/netpilot.json", "param no_new_privs 1", "jail netpilot sysfs", "mount ro /etc/my-ca.pem",
 		"mount rw /etc/config /etc/netpilot /tmp/netpilot /var/run/netpilot", "mount rw /mnt/disk", "instance end")
 	for _, dir := range []string{"etc/netpilot", "tmp/netpilot"} {

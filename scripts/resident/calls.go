@@ -48,7 +48,7 @@ func questions(n int) []question {
 // startShipped starts the agent itself, and nlbwmon's refreshes.
 func (b *bench) startShipped(ctx context.Context) error {
 	b.agent = b.child(filepath.Join(b.bin, "netpilot-agent"), "--root", b.root, "run", "--log-level", "warn")
-	b.agent.Env = append(os.Environ(), "GOMEMLIMIT="+b.memLimit, "GOGC="+b.percent)
+	b.agent.Env = b.env()
 	if err := b.agent.Start(); err != nil {
 		return fmt.Errorf("start the agent: %w; make build first", err)
 	}

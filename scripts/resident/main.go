@@ -95,6 +95,11 @@ type bench struct {
 	memLimit, percent string
 }
 
+// env is the agent's environment, as the service makes it.
+func (b *bench) env() []string {
+	return append(os.Environ(), "GOMEMLIMIT="+b.memLimit, "GOGC="+b.percent, "GOMAXPROCS=1")
+}
+
 func measure(ctx context.Context, args []string, out io.Writer) (err error) {
 	b := &bench{out: out, begin: simulated}
 	f := flag.NewFlagSet("resident", flag.ContinueOnError)
@@ -132,7 +137,7 @@ func measure(ctx context.Context, args []string, out io.Writer) (err error) {
 			return err
 		}
 	}
-	fmt.Fprintf(out, "history of %s at the start: %s; GOMEMLIMIT=%s GOGC=%s\n", before, size(filepath.Join(b.root, "tmp/netpilot")), b.memLimit, b.percent)
+	fmt.Fprintf(out, "history of %s at the start: %s; GOMEMLIMIT=%s GOGC=%s GOMAXPROCS=1\n", before, size(filepath.Join(b.root, "tmp/netpilot")), b.memLimit, b.percent)
 	if *calls > 0 {
 		return b.used(ctx, *calls, *rest, *idle, *anon)
 	}
@@ -451,7 +456,7 @@ func (b *bench) startAgent(ctx context.Context) error {
 	}
 	b.agent = b.child(filepath.Join(b.bin, "resident-daemon"), "--root", b.root, "run", "--log-level", "warn")
 	b.agent.ExtraFiles = []*os.File{waits, passed}
-	b.agent.Env = append(os.Environ(), "GOMEMLIMIT="+b.memLimit, "GOGC="+b.percent)
+	b.agent.Env = b.env()
 	if err := b.agent.Start(); err != nil {
 		return err
 	}
