@@ -29,7 +29,7 @@ import (
 const recording = "pkg/nlbwmon/testdata/recordings/live-lab"
 
 // ready bounds each wait for a program to come up.
-const ready = 20 * time.Second
+const ready = time.Minute
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -288,7 +288,7 @@ func (d *demo) check(ctx context.Context) error {
 }
 
 func (d *demo) get(ctx context.Context, path string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, ready)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url+path, nil)
 	if err != nil {
