@@ -252,6 +252,7 @@ func (b *Browser) Click(selector string) {
 // Fill types a text into the first field of the selector.
 func (b *Browser) Fill(selector, text string) {
 	b.t.Helper()
+	b.Wait(fmt.Sprintf(`document.querySelector(%q)`, selector))
 	b.Eval(fmt.Sprintf(`(field => { field.value = %q; field.dispatchEvent(new Event('input', { bubbles: true })); })(document.querySelector(%q))`, text, selector), nil)
 }
 
