@@ -124,9 +124,10 @@ func healthy(t *testing.T) *staged {
 	s := &staged{t: t, kernel: &fakeKernel{free: 10 << 20}, agent: Daemon{Running: true, Link: true}, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	s.Router = &Router{
 		Root: Root(root), Kernel: s.kernel, Build: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Now: func() time.Time { return s.now },
-		Relay: "relay.example", Secure: true, Daemon: func(context.Context) Daemon { return s.agent },
+		patience: time.Hour, // what is found is looked at, however long this machine takes
+		Relay:    "relay.example", Secure: true, Daemon: func(context.Context) Daemon { return s.agent },
 	}
-	s.Source = &source.Router{SocketPath: s.Root.Path("/s"), SnapshotPath: s.Root.Path("/tmp/0.db"), LockPath: s.Root.Path("/lock"), Location: time.UTC}
+	s.Source = &source.Router{SocketPath: s.Root.Path("/s"), SocketWithin: time.Hour, SnapshotPath: s.Root.Path("/tmp/0.db"), LockPath: s.Root.Path("/lock"), Location: time.UTC}
 	for path, text := range baseFiles() {
 		s.write(path, text)
 	}

@@ -99,6 +99,8 @@ type Router struct {
 	// Daemon asks the running agent; never nil.
 	Daemon func(context.Context) Daemon
 
+	patience time.Duration // bounds a check; 0 is within
+
 	mu      sync.Mutex       // guards below
 	hanging map[string]*look // by check: what nobody waits for any more
 }
@@ -136,9 +138,10 @@ func checks() []check {
 const (
 	// within bounds a check.
 	within = 4 * time.Second
-	// atMost bounds all of them, with one that hangs where no deadline reaches:
-	// in the kernel, at a file of a mount whose server is gone.
-	atMost = within + 500*time.Millisecond
+	// grace is how much longer all of them may take, with one that hangs where
+	// no deadline reaches: in the kernel, at a file of a mount whose server is
+	// gone.
+	grace = 500 * time.Millisecond
 )
 
 // Examine runs every check. It returns within five seconds whatever hangs.
@@ -157,9 +160,10 @@ func (r *Router) Examine(ctx context.Context) Report {
 }
 
 func (r *Router) examine(ctx context.Context, table []check) []Finding {
-	all, cancelAll := context.WithTimeout(ctx, atMost)
+	patience := cmp.Or(r.patience, within)
+	all, cancelAll := context.WithTimeout(ctx, patience+grace)
 	defer cancelAll()
-	ctx, cancel := context.WithTimeout(ctx, within)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	looks := make([]*look, len(table))
 	for i, c := range table {

@@ -58,7 +58,7 @@ func faults() []fault {
 				s.t.Fatal(err)
 			}
 			s.t.Cleanup(func() { _ = ln.Close() })
-			s.Source.SocketPath = s.Root.Path("/s")
+			s.Source.SocketPath, s.Source.SocketWithin = s.Root.Path("/s"), 0 // as it is by default
 		}, "nlbwmon-frozen", false, "hangs"},
 		{"nlbwmon says nonsense", func(s *staged) {
 			_ = s.daemon.Close()
