@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs the agents of other CPUs under qemu-user on the recordings of the same
-# CPU, and the format tests on a big-endian machine. Wants make cross first.
+# CPU, a program that tries their runtime, and the format tests on a big-endian
+# machine. Wants make cross first.
 set -eu
 cd "$(dirname "$0")/.."
 rec=pkg/nlbwmon/testdata/recordings
@@ -58,6 +59,36 @@ if dist/netpilot-agent-386 --version 2>/dev/null | grep -q '^netpilot-agent vers
 else
 	echo "386: skipped, this kernel runs no 32-bit programs"
 fi
+
+# hard CPU QEMU ENV...: a program as the agent is built, with its runtime and its
+# linker, that needs all of the runtime's tables, and then crashes.
+hard() {
+	cpu=$1 qemu=$2
+	shift 2
+	env "$@" GOOS=linux CGO_ENABLED=0 go build -trimpath -overlay=bin/_overlay/overlay.json -toolexec="$PWD/bin/_overlay/toolexec" \
+		-tags=netgo -gcflags=all=-l -ldflags="-s -w" -o "$work/hard" ./scripts/overlay/testdata/hard
+	# shellcheck disable=SC2086 # $qemu is words
+	if $qemu "$work/hard" >"$work/said" 2>"$work/trace"; then
+		echo "$cpu: the program that crashes did not" >&2
+		exit 1
+	fi
+	{
+		echo "10000 8 recovered runtime error: invalid memory address or nil pointer dereference"
+		echo "value method main.square.area called using nil *square pointer"
+		echo "? 0 true main.generic[...] main.generic[...]"
+	} | cmp - "$work/said"
+	grep -q '^main.crash()$' "$work/trace"
+	passed=$((passed + 1))
+	echo "$cpu: stacks, garbage collection, panics and traces work"
+}
+
+hard mips qemu-mips-static GOARCH=mips GOMIPS=softfloat
+hard mipsle qemu-mipsel-static GOARCH=mipsle GOMIPS=softfloat
+hard mips64 "qemu-mips64-static -cpu Loongson-3A4000" GOARCH=mips64 GOMIPS64=softfloat
+hard armv5 qemu-arm-static GOARCH=arm GOARM=5
+hard arm64 qemu-aarch64-static GOARCH=arm64
+hard riscv64 qemu-riscv64-static GOARCH=riscv64
+hard loong64 qemu-loongarch64-static GOARCH=loong64
 
 echo "the formats' own tests on big-endian MIPS:"
 CGO_ENABLED=0 GOARCH=mips GOMIPS=softfloat go test -exec qemu-mips-static ./pkg/nlbwmon ./pkg/usage ./pkg/uci ./pkg/wire
