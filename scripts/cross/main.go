@@ -199,7 +199,7 @@ func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return l
 const head = `# What netpilot-agent weighs
 
 Bytes of the binary per Go build, without symbols, file names and line numbers, plain, with ` + "`gzip -9` and `xz -9e`" + `. Made by ` + "`make size`" + `; ` + "`make check`" + ` builds
-mipsle and fails when a figure is off by more than 1 %. The budget: mipsle at most 3,000,000 bytes gzip.
+mipsle and fails when a figure is off by more than 1 %. The budget: mipsle at most 7,500,000 bytes plain and 3,000,000 gzip.
 
 | build | raw | gzip | xz | OpenWrt architectures |
 |---|---:|---:|---:|---|
