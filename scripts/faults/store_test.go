@@ -206,7 +206,7 @@ func TestDataNotWritable(t *testing.T) {
 	tmpfs(t, dir, "32m")
 	readOnly := func(flags uintptr) {
 		t.Helper()
-		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT|flags, "size=32m"); err != nil {
+		if err := withoutChildren(func() error { return unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT|flags, "size=32m") }); err != nil {
 			t.Fatal(err)
 		}
 	}

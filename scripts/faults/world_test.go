@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -83,10 +84,18 @@ func tmpfs(t *testing.T, dir, size string) {
 		t.Skipf("a file system of one's own wants root: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
+		if err := withoutChildren(func() error { return unix.Unmount(dir, 0) }); err != nil {
 			t.Error(err)
 		}
 	})
+}
+
+// withoutChildren does what the kernel refuses while a file is open: a child of
+// another test has all of this process's files from its fork to its exec.
+func withoutChildren(do func() error) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return do()
 }
 
 // world is a relay in this process and the routers that it knows. The fleet is
