@@ -200,14 +200,24 @@ func withoutArgs(next cli.ActionFunc) cli.ActionFunc {
 
 // examples lays out pairs of a command line and what it does.
 func examples(pairs ...string) string {
-	width := 0
+	const head, indent, mark = "Examples:", "\n  ", "  # "
+	width, size := 0, len(head)
 	for line := range slices.Chunk(pairs, 2) {
 		width = max(width, len(line[0]))
+		size += len(indent) + len(mark) + len(line[1])
 	}
+	// Every start of the program lays out those of every verb: one allocation.
 	var b strings.Builder
-	b.WriteString("Examples:")
+	b.Grow(size + len(pairs)/2*width)
+	b.WriteString(head)
 	for line := range slices.Chunk(pairs, 2) {
-		fmt.Fprintf(&b, "\n  %-*s  # %s", width, line[0], line[1])
+		b.WriteString(indent)
+		b.WriteString(line[0])
+		for range width - len(line[0]) {
+			b.WriteByte(' ')
+		}
+		b.WriteString(mark)
+		b.WriteString(line[1])
 	}
 	return b.String()
 }
