@@ -90,7 +90,8 @@ func Listen(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make room for the socket: %w", err)
 	}
-	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	// This never waits (connect(2), EAGAIN).
+	if conn, err := net.Dial("unix", path); err == nil {
 		conn.Close()
 		return nil, fmt.Errorf("another netpilot-agent answers at %s; try: service netpilot-agent status", path)
 	} else if errors.Is(err, syscall.ECONNREFUSED) {
