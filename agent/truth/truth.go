@@ -140,8 +140,9 @@ const (
 	within = 4 * time.Second
 	// grace is how much longer all of them may take, with one that hangs where
 	// no deadline reaches: in the kernel, at a file of a mount whose server is
-	// gone.
-	grace = 500 * time.Millisecond
+	// gone. On a busy router a check whose time is over needs some of it to say
+	// what it has found.
+	grace = 900 * time.Millisecond
 )
 
 // Examine runs every check. It returns within five seconds whatever hangs.
