@@ -32,7 +32,7 @@ trap 'rm -rf "$tmp"' EXIT
 if out=$(make --no-print-directory size-check TMP="$tmp" 2>&1); then ok; else bad "run make size and commit docs/"; echo "$out"; fi
 
 step "known vulnerabilities"
-if out=$(timeout 120 $GO tool govulncheck ./... 2>&1); then
+if out=$(timeout 600 $GO tool govulncheck ./... 2>&1); then
 	ok
 else
 	case "$out" in
