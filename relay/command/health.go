@@ -20,8 +20,9 @@ import (
 	"github.com/netpilot/netpilot/pkg/usage"
 )
 
-// healthWithin bounds the whole check.
-const healthWithin = 5 * time.Second
+// healthWithin bounds the whole check: below the 30 s after which Docker gives
+// one up, but a busy machine is not an ill relay.
+const healthWithin = 20 * time.Second
 
 func (p *program) healthCommand() *cli.Command {
 	flags := append([]cli.Flag{
