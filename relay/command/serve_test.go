@@ -177,7 +177,7 @@ func TestServe(t *testing.T) {
 // A relay that stops ends its links and answers each call that waits.
 func TestStop(t *testing.T) {
 	data := t.TempDir()
-	r := start(t, Config{Data: data, Drain: 4 * time.Second}) // half of it for the calls, half for the goodbye
+	r := start(t, Config{Data: data, Drain: 10 * time.Second}) // half of it for the calls, half for the goodbye
 	key := must(t, "key", "create", "--data", data, "--name", "test")
 	ws := r.connect(1)
 	type answer struct {
