@@ -167,15 +167,10 @@ func (r *router) bootFile() string {
 	return ""
 }
 
-// giveBackEvery is after how many looks, two minutes, the memory that an
-// answer or a push took for a moment goes back to the router at once. Go
-// itself keeps it for long, and lets it grow until the limit of the service.
-const giveBackEvery = 4
-
 // sampler makes the task that fills the history, and that of the live stream
 // which lives on its looks.
 func (p *program) sampler(r *router, store *history.Store, keeper *identity.Keeper, log *slog.Logger) (*sample.Sampler, *live.Stream) {
-	soon, looks := make(chan struct{}, 1), 0
+	soon := make(chan struct{}, 1)
 	stream := live.New(&live.Stream{
 		Refresh: r.agent.Router.Refresh, Refreshed: r.agent.Router.Refreshed, Names: r.agent.Names, Now: p.now,
 		Look: func() {
@@ -199,9 +194,10 @@ func (p *program) sampler(r *router, store *history.Store, keeper *identity.Keep
 				log.Warn("reset not kept", "err", err)
 			}
 			r.measure(p, b)
-			if looks++; looks%giveBackEvery == 0 {
-				debug.FreeOSMemory()
-			}
+			// What an answer or a push took for a moment goes back to the router
+			// now: Go itself keeps it for long, and lets it grow until the
+			// service's limit. It collects garbage at each look in any case.
+			debug.FreeOSMemory()
 		},
 		Soon: soon,
 	}), stream
