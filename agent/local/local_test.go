@@ -24,6 +24,7 @@ import (
 
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
+	"github.com/netpilot/netpilot/scripts/loopback"
 )
 
 // door is a served socket.
@@ -219,38 +220,19 @@ func TestSocketIsPrivate(t *testing.T) {
 	}
 }
 
-// pipes is a listener in this process, so that time in a synctest bubble
-// passes.
-type pipes struct {
-	fresh  chan net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
+// pipes is a door's listener.
+type pipes struct{ *loopback.Pipes }
 
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.fresh:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
+func (p pipes) dial() net.Conn {
+	c, err := p.Dial(context.Background(), "", "")
+	if err != nil {
+		panic(err) // the door was closed under a test that asks
 	}
-}
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "unix"} }
-
-func (p *pipes) dial() net.Conn {
-	here, there := net.Pipe()
-	p.fresh <- there
-	return here
+	return c
 }
 
 // ask is Call over a pipe.
-func (p *pipes) ask(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
+func (p pipes) ask(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
 	conn := p.dial()
 	c := &Conn{conn: conn, lines: bufio.NewReader(conn)}
 	defer c.Close()
@@ -258,9 +240,9 @@ func (p *pipes) ask(ctx context.Context, method string, params json.RawMessage) 
 }
 
 // simulate runs a test of a served door in simulated time.
-func simulate(t *testing.T, test func(t *testing.T, p *pipes)) {
+func simulate(t *testing.T, test func(t *testing.T, p pipes)) {
 	synctest.Test(t, func(t *testing.T) {
-		p := &pipes{fresh: make(chan net.Conn), closed: make(chan struct{})}
+		p := pipes{loopback.NewPipes()}
 		ctx, stop := context.WithCancel(context.Background())
 		done := make(chan error, 1)
 		go func() { done <- Serve(ctx, p, echo, slog.New(slog.DiscardHandler)) }() // ends by stop
@@ -288,7 +270,7 @@ func TestClientsThatMisbehave(t *testing.T) {
 		"a reply":       {`{"jsonrpc":"2.0","id":1,"result":1}` + "\n", 0},
 		"binary":        {"\x00\xff\xfe\n", 0},
 	} {
-		simulate(t, func(t *testing.T, p *pipes) {
+		simulate(t, func(t *testing.T, p pipes) {
 			conn := p.dial()
 			defer conn.Close()
 			began := time.Now()
@@ -309,7 +291,7 @@ func TestClientsThatMisbehave(t *testing.T) {
 		})
 	}
 	// More silent ones than are served at once: the next waits its turn.
-	simulate(t, func(t *testing.T, p *pipes) {
+	simulate(t, func(t *testing.T, p pipes) {
 		for range maxClients {
 			conn := p.dial()
 			defer conn.Close()
@@ -328,7 +310,7 @@ func TestClientsThatMisbehave(t *testing.T) {
 // A handler that waits longer than a conversation may is told to end, and one
 // caller's patience is its own.
 func TestSlowHandler(t *testing.T) {
-	simulate(t, func(t *testing.T, p *pipes) {
+	simulate(t, func(t *testing.T, p pipes) {
 		for patience, want := range map[time.Duration]time.Duration{time.Hour: callWithin, 20 * time.Millisecond: 20 * time.Millisecond} {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()

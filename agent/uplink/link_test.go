@@ -13,6 +13,7 @@ import (
 
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
+	"github.com/netpilot/netpilot/scripts/loopback"
 )
 
 func TestPings(t *testing.T) {
@@ -183,15 +184,17 @@ func TestStop(t *testing.T) {
 	}
 	t.Run("says goodbye", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			ended := make(chan error, 1)
+			up, ended := make(chan struct{}), make(chan error, 1)
 			r := &relay{t: t, link: func(ws *websocket.Conn, _ int) {
 				if accept(t, ws) {
+					close(up)
 					ended <- readUntilClosed(ws, nil)
 				}
 			}}
 			o, stopRelay := serveMemory(t, r, echo)
 			u, stop := start(t, o)
-			time.Sleep(time.Second)
+			<-up
+			synctest.Wait() // the agent knows it, too
 			inTime(t, stop)
 			if got := closeCode(<-ended); got != websocket.CloseGoingAway {
 				t.Errorf("got close code %d, want 1001", got)
@@ -204,7 +207,7 @@ func TestStop(t *testing.T) {
 	})
 	t.Run("handler that does not heed its context", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			release := make(chan struct{})
+			running, release := make(chan struct{}), make(chan struct{})
 			r := &relay{t: t, link: func(ws *websocket.Conn, _ int) {
 				if accept(t, ws) {
 					call(ws, 1, "status", 0)
@@ -212,11 +215,12 @@ func TestStop(t *testing.T) {
 				}
 			}}
 			o, stopRelay := serveMemory(t, r, func(context.Context, string, json.RawMessage) (json.RawMessage, error) {
+				close(running)
 				<-release
 				return nil, nil
 			})
 			_, stop := start(t, o)
-			time.Sleep(time.Second)
+			<-running
 			inTime(t, stop)
 			close(release)
 			stopRelay()
@@ -224,16 +228,18 @@ func TestStop(t *testing.T) {
 	})
 	t.Run("relay that reads nothing", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			hold := make(chan struct{})
+			asked, hold := make(chan struct{}), make(chan struct{})
 			r := &relay{t: t, link: func(ws *websocket.Conn, _ int) {
 				if accept(t, ws) {
 					call(ws, 1, "status", 0)
+					close(asked)
 					<-hold
 				}
 			}}
 			o, stopRelay := serveMemory(t, r, echo)
 			_, stop := start(t, o)
-			time.Sleep(time.Second)
+			<-asked
+			synctest.Wait() // the answer is on its way
 			inTime(t, stop)
 			close(hold)
 			stopRelay()
@@ -241,19 +247,20 @@ func TestStop(t *testing.T) {
 	})
 	t.Run("relay that does not answer hello", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			r := &relay{t: t, link: func(ws *websocket.Conn, _ int) { _ = readUntilClosed(ws, nil) }}
+			hello := make(chan struct{})
+			r := &relay{t: t, link: func(ws *websocket.Conn, _ int) { _ = readUntilClosed(ws, func(wire.Message) { close(hello) }) }}
 			o, stopRelay := serveMemory(t, r, echo)
 			_, stop := start(t, o)
-			time.Sleep(time.Second)
+			<-hello
 			inTime(t, stop)
 			stopRelay()
 		})
 	})
 	t.Run("relay that does not answer the upgrade", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			m := listenMemory()
+			m := loopback.NewPipes()
 			o := testOptions("http://localhost", echo)
-			o.Dial = m.dial
+			o.Dial = m.Dial
 			_, stop := start(t, o)
 			c, err := m.Accept()
 			if err != nil {
@@ -271,6 +278,7 @@ func TestStuckHandlers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		var started atomic.Int32
+		running := make(chan struct{}, 2*wire.MaxCalls)
 		kinds := make(chan usage.Kind, 100)
 		r := &relay{t: t, link: func(ws *websocket.Conn, dial int) {
 			if !accept(t, ws) {
@@ -280,13 +288,16 @@ func TestStuckHandlers(t *testing.T) {
 				call(ws, id, "status", 0)
 			}
 			if dial == 1 {
-				time.Sleep(time.Second)
+				for range wire.MaxCalls {
+					<-running
+				}
 				return
 			}
 			_ = readUntilClosed(ws, func(m wire.Message) { kinds <- errorOf(m) })
 		}}
 		o, stopRelay := serveMemory(t, r, func(context.Context, string, json.RawMessage) (json.RawMessage, error) {
 			started.Add(1)
+			running <- struct{}{}
 			<-release
 			return nil, nil
 		})
@@ -327,7 +338,7 @@ func TestDeadlines(t *testing.T) {
 			if got := <-took; got != tt.want {
 				t.Errorf("asked for %v: context ended after %v, want %v", tt.asked, got, tt.want)
 			}
-			time.Sleep(time.Second)
+			synctest.Wait() // an answer would be there
 			stop()
 			stopRelay()
 		})

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/netpilot/netpilot/agent/config"
 	"github.com/netpilot/netpilot/pkg/usage"
 	"github.com/netpilot/netpilot/pkg/wire"
+	"github.com/netpilot/netpilot/scripts/loopback"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -168,49 +168,9 @@ func start(t *testing.T, o Options) (u *Uplink, stop func()) {
 	return u, stop
 }
 
-// memory is a relay in this process: a listener whose connections are pipes,
-// so that time in a synctest bubble passes.
-type memory struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func listenMemory() *memory {
-	return &memory{conns: make(chan net.Conn), done: make(chan struct{})}
-}
-
-func (m *memory) Accept() (net.Conn, error) {
-	select {
-	case c := <-m.conns:
-		return c, nil
-	case <-m.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (m *memory) Close() error {
-	m.once.Do(func() { close(m.done) })
-	return nil
-}
-
-func (m *memory) Addr() net.Addr { return &net.TCPAddr{} }
-
-func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	agent, relay := net.Pipe()
-	select {
-	case m.conns <- relay:
-		return agent, nil
-	case <-m.done:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 // serveMemory serves r and returns the options of an agent that reaches it.
 func serveMemory(t *testing.T, r *relay, handle Handler) (o Options, stop func()) {
-	m := listenMemory()
+	m := loopback.NewPipes()
 	server := &http.Server{Handler: r}
 	served := make(chan struct{})
 	go func() {
@@ -218,7 +178,7 @@ func serveMemory(t *testing.T, r *relay, handle Handler) (o Options, stop func()
 		_ = server.Serve(m)
 	}()
 	o = testOptions("http://localhost", handle)
-	o.Dial = m.dial
+	o.Dial = m.Dial
 	return o, func() {
 		_ = server.Close()
 		<-served

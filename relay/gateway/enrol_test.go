@@ -18,7 +18,7 @@ import (
 
 // client is an HTTP client whose connections end with each answer.
 func (r *rig) client() *http.Client {
-	return &http.Client{Transport: &http.Transport{DialContext: r.pipes.dial, DisableKeepAlives: true}}
+	return &http.Client{Transport: &http.Transport{DialContext: r.pipes.Dial, DisableKeepAlives: true}}
 }
 
 // token makes a token for an hour.

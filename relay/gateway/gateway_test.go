@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -26,6 +25,7 @@ import (
 	"github.com/netpilot/netpilot/relay/store"
 	"github.com/netpilot/netpilot/relay/store/sqlite"
 	"github.com/netpilot/netpilot/relay/store/storetest"
+	"github.com/netpilot/netpilot/scripts/loopback"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -40,7 +40,7 @@ type rig struct {
 	db      *sqlite.DB
 	hub     *hub.Local
 	gateway *gateway.Gateway
-	pipes   *pipes
+	pipes   *loopback.Pipes
 }
 
 // simulate runs a test in simulated time on a fresh rig.
@@ -58,7 +58,7 @@ func simulateOn(t *testing.T, wrap func(store.Store) store.Store, test func(t *t
 		}
 		defer db.Close()
 		log := slog.New(slog.DiscardHandler)
-		r := &rig{t: t, db: db, hub: hub.NewLocal(), pipes: newPipes()}
+		r := &rig{t: t, db: db, hub: hub.NewLocal(), pipes: loopback.NewPipes()}
 		r.gateway = gateway.New(wrap(db), r.hub, log)
 		mux := http.NewServeMux()
 		mux.HandleFunc(wire.ConnectPath, r.gateway.ServeConnect)
@@ -81,41 +81,6 @@ func simulateOn(t *testing.T, wrap func(store.Store) store.Store, test func(t *t
 	})
 }
 
-// pipes is a listener whose connections are pairs of net.Pipe.
-type pipes struct {
-	fresh  chan net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
-
-func newPipes() *pipes { return &pipes{fresh: make(chan net.Conn), closed: make(chan struct{})} }
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.fresh:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case p.fresh <- there:
-		return here, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 // enrol makes the router known and gives its secret.
 func (r *rig) enrol(id usage.RouterID) string {
 	r.t.Helper()
@@ -135,7 +100,7 @@ func (r *rig) enrol(id usage.RouterID) string {
 // dial opens a WebSocket, or says how it was refused.
 func (r *rig) dial(secret string, edit func(http.Header)) (*websocket.Conn, *http.Response, error) {
 	r.t.Helper()
-	d := websocket.Dialer{NetDialContext: r.pipes.dial, Subprotocols: []string{wire.Subprotocol}}
+	d := websocket.Dialer{NetDialContext: r.pipes.Dial, Subprotocols: []string{wire.Subprotocol}}
 	header := http.Header{"Authorization": {"Bearer " + secret}}
 	if edit != nil {
 		edit(header)

@@ -1,5 +1,5 @@
-// Package loopback is, for tests and trials, a place on loopback for a server
-// that is started later, or again.
+// Package loopback is, for tests and trials, where a server listens: a place on
+// loopback for one that is started later, or again, and pipes in this process.
 package loopback
 
 import (
