@@ -72,6 +72,7 @@ func templateSaysSo(t *testing.T, ours []string) {
 	if err := os.WriteFile(source, []byte(`package main
 
 import (
+	"bufio"
 	"compress/flate"
 	"context"
 	"fmt"
@@ -82,12 +83,23 @@ import (
 	"text/template"
 )
 
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
 func main() {
 	_, err := flate.NewWriter(io.Discard, 9)
 	_, readErr := http.NewRequestWithContext(context.Background(), "GET", "http://x", strings.NewReader("x"))
 	fmt.Println(template.New("").Execute(nil, nil), err, readErr)
 	r, _ := http.NewRequestWithContext(context.Background(), "GET", "http://b\u00fccher.example", nil)
 	fmt.Println(r.Write(io.Discard))
+	_, err = http.ReadResponse(bufio.NewReader(io.MultiReader(strings.NewReader("HTTP/1.1 200 OK\r\nX: "), endless{})), r)
+	fmt.Println(err)
 	defer func() { fmt.Println(recover()) }()
 	regexp.MustCompile("x*")
 }
@@ -96,7 +108,7 @@ func main() {
 	}
 	out, err := exec.Command(program(t, source, ours...)).CombinedOutput()
 	if want := "this build has no text/template this build of compress/flate only reads this build of net/http is a client's only\n" +
-		"this build takes host names in ASCII only; write it as xn--...\nthis build has no regexp for x*\n"; err != nil || string(out) != want {
+		"this build takes host names in ASCII only; write it as xn--...\nthe head of the HTTP answer is longer than 1 MiB\nthis build has no regexp for x*\n"; err != nil || string(out) != want {
 		t.Errorf("got %v\n%swant\n%s", err, out, want)
 	}
 }
